@@ -1,0 +1,70 @@
+#include "policy/fake_engine.h"
+
+#include <utility>
+
+#include "policy/codec.h"
+
+namespace swerve {
+
+FakeEngine::FakeEngine(Script script, int image_size) : script_(std::move(script)), image_size_(image_size) {}
+
+absl::Status FakeEngine::TakeFailure() { return std::exchange(failure_, absl::OkStatus()); }
+
+absl::StatusOr<std::vector<GenerateResult>> FakeEngine::Generate(absl::Span<const GenerateRequest> requests) {
+  int64_t version;
+  {
+    absl::MutexLock lock(&mutex_);
+    ++calls_;
+    if (absl::Status s = TakeFailure(); !s.ok()) return s;
+    version = policy_.version();
+  }
+  std::vector<GenerateResult> results;
+  for (const GenerateRequest& request : requests) {
+    GenerateResult& result = results.emplace_back();
+    for (unsigned char c : request.prompt.text) result.prompt_ids.push_back(c);
+    for (uint64_t seed : request.seeds) {
+      v1::Response& response = result.responses.emplace_back();
+      response.set_text(script_(request.prompt, seed));
+      response.set_finish(v1::STOP);
+      response.set_seed(seed);
+      for (unsigned char c : response.text()) response.add_token_ids(c);
+      if (response.token_ids_size() >= request.max_new_tokens) {
+        response.mutable_token_ids()->Truncate(request.max_new_tokens);
+        response.mutable_text()->resize(request.max_new_tokens);
+        response.set_finish(v1::LENGTH);
+      } else {
+        response.add_token_ids(kEnd);
+      }
+      for (int i = 0; i < response.token_ids_size(); ++i) response.add_logprobs(-0.5f);
+      response.add_weight_versions(version);
+      Parsed parsed = ParsePose3(response.text());
+      response.set_parse(parsed.status);
+      for (const v1::Pose& pose : parsed.poses) *response.add_poses() = pose;
+    }
+  }
+  return results;
+}
+
+absl::Status FakeEngine::LoadWeights(const v1::PolicyManifest& policy) {
+  absl::MutexLock lock(&mutex_);
+  if (absl::Status s = TakeFailure(); !s.ok()) return s;
+  policy_ = policy;
+  return absl::OkStatus();
+}
+
+v1::PolicyManifest FakeEngine::policy() const {
+  absl::MutexLock lock(&mutex_);
+  return policy_;
+}
+
+void FakeEngine::FailNext(absl::Status status) {
+  absl::MutexLock lock(&mutex_);
+  failure_ = std::move(status);
+}
+
+int FakeEngine::calls() const {
+  absl::MutexLock lock(&mutex_);
+  return calls_;
+}
+
+}  // namespace swerve

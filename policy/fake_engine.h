@@ -1,0 +1,45 @@
+// An Engine whose answers are scripted: tests of other rooms run a whole worker without a model. Not a policy.
+#ifndef SWERVE_POLICY_FAKE_ENGINE_H_
+#define SWERVE_POLICY_FAKE_ENGINE_H_
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "policy/engine.h"
+
+namespace swerve {
+
+// Token ids are the response's bytes followed by kEnd; each token's log-probability is -0.5. Thread-safe.
+class FakeEngine : public Engine {
+ public:
+  static constexpr int32_t kEnd = 256;
+  // Text of the response to (prompt, seed).
+  using Script = std::function<std::string(const Prompt& prompt, uint64_t seed)>;
+  explicit FakeEngine(Script script, int image_size = 112);
+
+  absl::StatusOr<std::vector<GenerateResult>> Generate(absl::Span<const GenerateRequest> requests) override;
+  absl::Status LoadWeights(const v1::PolicyManifest& policy) override;
+  v1::PolicyManifest policy() const override;
+  int image_size() const override { return image_size_; }
+
+  // The next Generate (or LoadWeights) fails with this, once.
+  void FailNext(absl::Status status);
+  int calls() const;
+
+ private:
+  absl::Status TakeFailure() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const Script script_;
+  const int image_size_;
+  mutable absl::Mutex mutex_;
+  v1::PolicyManifest policy_ ABSL_GUARDED_BY(mutex_);
+  absl::Status failure_ ABSL_GUARDED_BY(mutex_);
+  int calls_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace swerve
+
+#endif  // SWERVE_POLICY_FAKE_ENGINE_H_

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "base/image.h"
 #include "swerve/v1/orchestrator.pb.h"
@@ -52,6 +53,12 @@ class Engine {
 
   // What the next Generate samples from.
   virtual v1::PolicyManifest policy() const = 0;
+
+  // Ids of a response that was written, not sampled (teacher ground_truth), end-of-turn appended. Thread-safe.
+  // UNIMPLEMENTED where the engine has no tokenizer at hand.
+  virtual absl::StatusOr<std::vector<int32_t>> Tokenize(absl::string_view response_text) const {
+    return absl::UnimplementedError("this engine cannot tokenize a given response");
+  }
 
   // Side in pixels of the square image the model takes; 0: the model takes none.
   virtual int image_size() const = 0;

@@ -57,6 +57,13 @@ v1::PolicyManifest FakeEngine::policy() const {
   return policy_;
 }
 
+absl::StatusOr<std::vector<int32_t>> FakeEngine::Tokenize(absl::string_view response_text) const {
+  std::vector<int32_t> ids;
+  for (unsigned char c : response_text) ids.push_back(c);
+  ids.push_back(kEnd);
+  return ids;
+}
+
 void FakeEngine::FailNext(absl::Status status) {
   absl::MutexLock lock(&mutex_);
   failure_ = std::move(status);

@@ -1,0 +1,37 @@
+// The run's configuration: YAML files and key=value overrides into v1::RunConfig. proto/swerve/v1/config.proto holds
+// every default; this file only reads by reflection, so a new field needs no code here. Stateless and thread-safe.
+//
+// Refused with INVALID_ARGUMENT, naming file, line, path and what would be right: an unknown field (with the nearest
+// known name), a value of the wrong type, a duplicate key, a value out of range. NOT_FOUND: no such file.
+#ifndef SWERVE_BASE_CONFIG_H_
+#define SWERVE_BASE_CONFIG_H_
+
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "swerve/v1/config.pb.h"
+
+namespace swerve {
+
+// Reads `file` ("" : defaults alone), then applies overrides such as "learner.steps=20" or "scenes.train=[a, b]" in
+// order; an override's value is YAML. The result is checked (ValidateRunConfig) and has reward_weights filled in.
+absl::StatusOr<v1::RunConfig> LoadRunConfig(const std::string& file, const std::vector<std::string>& overrides = {});
+
+// The same for YAML text; `name` stands for the file in messages.
+absl::StatusOr<v1::RunConfig> ParseRunConfig(const std::string& yaml, const std::string& name,
+                                             const std::vector<std::string>& overrides = {});
+
+// Ranges and known names. The message gives the path and what is allowed.
+absl::Status ValidateRunConfig(const v1::RunConfig& config);
+
+// Every field with the value in force, in the order of config.proto; an optional field without default that is not
+// set is written as `~`, which reads back as not set.
+std::string ToYaml(const v1::RunConfig& config);
+
+// Dotted paths of all fields: "seed", "learner.steps", … in the order of config.proto.
+std::vector<std::string> ConfigPaths();
+
+}  // namespace swerve
+
+#endif  // SWERVE_BASE_CONFIG_H_

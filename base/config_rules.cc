@@ -1,0 +1,163 @@
+// What values a configuration may hold. One line per rule; the mechanism is below the tables.
+#include <google/protobuf/descriptor.h>
+
+#include <limits>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "base/config.h"
+
+namespace swerve {
+namespace {
+
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+
+constexpr double kNoLimit = std::numeric_limits<double>::infinity();
+
+struct Range {
+  const char* path;
+  double low;
+  double high;
+  bool low_excluded = false;
+};
+constexpr Range kRanges[] = {
+    {"policy.image_size", 0, 4096},
+    {"rollout.num_generations", 2, 1024},
+    {"rollout.temperature", 0, 100, true},
+    {"rollout.refine_temperature", 0, 100, true},
+    {"rollout.max_new_tokens", 1, 65536},
+    {"rollout.k", 0, 1024},
+    {"rollout.success_threshold", 0, 1},
+    {"rollout.workers", 1, 1024},
+    {"rollout.groups_in_flight", 1, 4096},
+    {"rollout.threads", 1, 1024},
+    {"rollout.lease_seconds", 0, 86400, true},
+    {"reward.threads", 1, 1024},
+    {"reward.max_queue", 1, 1 << 20},
+    {"reward.deadline_seconds", 0, 3600, true},
+    {"reward.max_message_mb", 1, 1024},
+    {"teacher.deadline_seconds", 0, 3600, true},
+    {"teacher.threads", 1, 1024},
+    {"teacher.report_noise", 0, 1000},
+    {"learner.steps", 1, 1 << 30},
+    {"learner.batch_groups", 1, 1 << 20},
+    {"learner.num_iterations", 1, 1000},
+    {"learner.learning_rate", 0, 1, true},
+    {"learner.weight_decay", 0, 10},
+    {"learner.warmup_ratio", 0, 1},
+    {"learner.max_grad_norm", 0, kNoLimit, true},
+    {"learner.adam_beta1", 0, 0.999999},
+    {"learner.adam_beta2", 0, 0.9999999},
+    {"learner.adam_eps", 0, 1, true},
+    {"learner.epsilon", 0, 10, true},
+    {"learner.epsilon_high", 0, 10, true},
+    {"learner.beta", 0, kNoLimit},
+    {"learner.gamma", 0, kNoLimit, true},
+    {"learner.micro_batch", 1, 1 << 20},
+    {"learner.checkpoint_every", 1, 1 << 30},
+    {"learner.keep_checkpoints", 1, 1 << 20},
+    {"learner.threads", 1, 1024},
+    {"learner.max_seconds", 0, kNoLimit},
+    {"orchestrator.max_staleness", 0, 1000},
+    {"orchestrator.difficulty_weight", 0, 1},
+    {"orchestrator.max_restarts", 0, 1 << 20},
+    {"orchestrator.drain_seconds", 0, 86400},
+};
+
+struct Choice {
+  const char* path;
+  const char* names;  // comma-separated
+};
+constexpr Choice kChoices[] = {
+    {"teacher.kind", "oracle,rule,ground_truth,none"},
+    {"learner.profile", "elf,luffy,luffy_paper,grpo_verl,dapo_verl,grpo_trl,dapo_trl,dr_grpo_trl"},
+    {"learner.lr_scheduler", "constant,cosine,linear"},
+    {"learner.fill", "best_original,none"},
+    {"learner.gate", "outcome,none"},
+    {"learner.scale_rewards", "group,none"},
+    {"telemetry.log_level", "trace,debug,info,warning,error"},
+};
+
+// The field at a dotted path and the message that holds it. Paths in the tables exist: a test walks them all.
+struct Found {
+  const Message* message;
+  const FieldDescriptor* field;
+};
+Found Find(const Message& root, const char* path) {
+  Found found{&root, nullptr};
+  for (absl::string_view name : absl::StrSplit(path, '.')) {
+    if (found.field != nullptr) found.message = &found.message->GetReflection()->GetMessage(*found.message, found.field);
+    found.field = found.message->GetDescriptor()->FindFieldByName(std::string(name));
+    if (found.field == nullptr) return found;
+  }
+  return found;
+}
+
+absl::Status Refuse(absl::string_view path, absl::string_view rest) {
+  return absl::InvalidArgumentError(absl::StrCat("config: field '", path, "' ", rest));
+}
+
+absl::Status CheckRange(const v1::RunConfig& config, const Range& range) {
+  const Found at = Find(config, range.path);
+  if (at.field == nullptr) return absl::InternalError(absl::StrCat("range rule for unknown field ", range.path));
+  if (!at.field->has_default_value() && !at.message->GetReflection()->HasField(*at.message, at.field)) {
+    return absl::OkStatus();
+  }
+  const double value = at.field->cpp_type() == FieldDescriptor::CPPTYPE_DOUBLE
+                           ? at.message->GetReflection()->GetDouble(*at.message, at.field)
+                           : at.message->GetReflection()->GetInt32(*at.message, at.field);
+  if ((range.low_excluded ? value > range.low : value >= range.low) && value <= range.high) return absl::OkStatus();
+  std::string allowed = absl::StrCat(range.low_excluded ? "more than " : "at least ", range.low);
+  if (range.high != kNoLimit) absl::StrAppend(&allowed, " and at most ", range.high);
+  return Refuse(range.path, absl::StrCat("is ", value, " but must be ", allowed));
+}
+
+absl::Status CheckChoice(const v1::RunConfig& config, const Choice& choice) {
+  const Found at = Find(config, choice.path);
+  if (at.field == nullptr) return absl::InternalError(absl::StrCat("choice rule for unknown field ", choice.path));
+  const std::string value = at.message->GetReflection()->GetString(*at.message, at.field);
+  const std::vector<std::string> names = absl::StrSplit(choice.names, ',');
+  for (const std::string& name : names) {
+    if (name == value) return absl::OkStatus();
+  }
+  return Refuse(choice.path, absl::StrCat("is '", value, "' but must be one of: ", absl::StrJoin(names, ", ")));
+}
+
+bool IsDevice(absl::string_view device) {
+  if (device == "cpu" || device == "cuda") return true;
+  if (!absl::StartsWith(device, "cuda:") || device.size() == 5) return false;
+  return device.substr(5).find_first_not_of("0123456789") == absl::string_view::npos;
+}
+
+}  // namespace
+
+absl::Status ValidateRunConfig(const v1::RunConfig& config) {
+  for (const Range& range : kRanges) SWERVE_RETURN_IF_ERROR(CheckRange(config, range));
+  for (const Choice& choice : kChoices) SWERVE_RETURN_IF_ERROR(CheckChoice(config, choice));
+  if (!IsDevice(config.policy().device())) {
+    return Refuse("policy.device", absl::StrCat("is '", config.policy().device(), "' but must be cpu or cuda:N"));
+  }
+  if (config.policy().model().empty()) return Refuse("policy.model", "is empty; give a model directory");
+  if (config.run_dir().empty()) return Refuse("run_dir", "is empty; give a directory");
+  if (const int n = config.reward().reward_weights_size(); n != 0 && n != 3) {
+    return Refuse("reward.reward_weights", absl::StrCat("has ", n, " entries but needs 3: [traj, fmt, goal]"));
+  }
+  for (const double weight : config.reward().reward_weights()) {
+    if (weight < 0) return Refuse("reward.reward_weights", "holds a negative weight");
+  }
+  const std::string& url = config.buffers().url();
+  if (url != "sqlite" && !absl::StartsWith(url, "sqlite:///")) {
+    return Refuse("buffers.url", absl::StrCat("is '", url, "' but must be sqlite or sqlite:///path"));
+  }
+  if (config.rollout().k() > config.rollout().num_generations()) {
+    return Refuse("rollout.k", "is larger than rollout.num_generations; there are not that many refinements");
+  }
+  if (config.deterministic() && config.learner().max_seconds() > 0) {
+    return Refuse("learner.max_seconds", "stops by the clock, which deterministic: true does not allow; use steps");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace swerve

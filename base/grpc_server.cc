@@ -1,0 +1,74 @@
+#include "base/grpc_server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+
+#include <chrono>
+#include <mutex>
+#include <utility>
+
+#include "absl/time/clock.h"
+
+namespace swerve {
+namespace {
+
+std::unique_ptr<grpc::Server> Build(const GrpcServer::Options& options, int port,
+                                    const std::vector<GrpcService>& services, int* bound) {
+  grpc::ServerBuilder builder;
+  // A port in use must be an error, not a second listener that steals calls.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.SetMaxReceiveMessageSize(options.max_message_bytes);
+  builder.SetMaxSendMessageSize(options.max_message_bytes);
+  builder.AddListeningPort(absl::StrCat(options.listen, ":", port), grpc::InsecureServerCredentials(), bound);
+  for (const GrpcService& entry : services) builder.RegisterService(entry.service);
+  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  return *bound > 0 ? std::move(server) : nullptr;
+}
+
+}  // namespace
+
+GrpcServer::GrpcServer(std::string listen, int port, std::unique_ptr<grpc::Server> server)
+    : listen_(std::move(listen)), port_(port), server_(std::move(server)) {}
+
+GrpcServer::~GrpcServer() { Shutdown(absl::ZeroDuration()); }
+
+absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Options& options,
+                                                              const std::vector<GrpcService>& services) {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    grpc::EnableDefaultHealthCheckService(true);
+    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  });
+  int bound = 0;
+  std::unique_ptr<grpc::Server> server;
+  if (options.port == 0 && options.preferred_port != 0) {
+    server = Build(options, options.preferred_port, services, &bound);
+  }
+  if (server == nullptr) {
+    bound = 0;
+    server = Build(options, options.port, services, &bound);
+  }
+  if (server == nullptr) {
+    return absl::UnavailableError(absl::StrCat("cannot listen on ", options.listen, ":", options.port,
+                                               "; is the port in use or the address not of this machine?"));
+  }
+  grpc::HealthCheckServiceInterface* health = server->GetHealthCheckService();
+  for (const GrpcService& entry : services) health->SetServingStatus(entry.name, true);
+  health->SetServingStatus("", true);
+  return std::unique_ptr<GrpcServer>(new GrpcServer(options.listen, bound, std::move(server)));
+}
+
+std::string GrpcServer::address() const {
+  return absl::StrCat(listen_ == "0.0.0.0" ? "127.0.0.1" : listen_, ":", port_);
+}
+
+void GrpcServer::SetNotServing() { server_->GetHealthCheckService()->SetServingStatus(false); }
+
+void GrpcServer::Shutdown(absl::Duration grace) {
+  if (shut_down_.exchange(true)) return;
+  SetNotServing();
+  server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
+  server_->Wait();
+}
+
+}  // namespace swerve

@@ -1,0 +1,63 @@
+// The shell every gRPC role stands in: health per service and for the whole, reflection, size limits, any free port,
+// and an orderly end. Thread-safe. Owns the server, not the services, which must outlive it.
+#ifndef SWERVE_BASE_GRPC_SERVER_H_
+#define SWERVE_BASE_GRPC_SERVER_H_
+
+#include <grpcpp/grpcpp.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "base/status.h"
+
+namespace swerve {
+
+// A service and the name health checks know it by. Make it with Serving<v1::RewardService>(&implementation).
+struct GrpcService {
+  grpc::Service* service = nullptr;
+  std::string name;
+};
+template <typename Definition>
+GrpcService Serving(typename Definition::Service* implementation) {
+  return {implementation, Definition::service_full_name()};
+}
+
+class GrpcServer {
+ public:
+  struct Options {
+    std::string listen = "127.0.0.1";
+    int port = 0;            // 0: any free one
+    int preferred_port = 0;  // tried first when port is 0 (a restarted role keeps its address); 0: none
+    int max_message_bytes = 64 << 20;
+  };
+
+  // Binds and serves; every service is SERVING when it returns. UNAVAILABLE when the address cannot be bound.
+  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const Options& options,
+                                                           const std::vector<GrpcService>& services);
+  // Shuts down at once if Shutdown was not called.
+  ~GrpcServer();
+
+  int port() const { return port_; }
+  // "host:port" as clients on this machine dial it.
+  std::string address() const;
+
+  // Sets NOT_SERVING on everything; calls are still answered.
+  void SetNotServing();
+  // SetNotServing, then refuses new calls and lets running ones finish until `grace` passes, then cancels them.
+  // Blocks until done. Idempotent.
+  void Shutdown(absl::Duration grace);
+
+ private:
+  GrpcServer(std::string listen, int port, std::unique_ptr<grpc::Server> server);
+  const std::string listen_;
+  const int port_;
+  std::unique_ptr<grpc::Server> server_;
+  std::atomic<bool> shut_down_{false};
+};
+
+}  // namespace swerve
+
+#endif  // SWERVE_BASE_GRPC_SERVER_H_

@@ -1,4 +1,5 @@
 // The process shell: server, metrics, role files and queue.
+#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 #include <unistd.h>
 
@@ -40,11 +41,15 @@ int Health(const std::string& address, const std::string& service, grpc::StatusC
   grpc::ClientContext context;
   grpc::CompletionQueue queue;
   grpc::Status status;
-  grpc::internal::BlockingUnaryCall<grpc::ByteBuffer, grpc::ByteBuffer> call(
-      channel.get(), grpc::internal::RpcMethod("/grpc.health.v1.Health/Check", grpc::internal::RpcMethod::NORMAL_RPC),
-      &context, in, &out);
-  *code = call.status().error_code();
-  if (!call.status().ok()) return -1;
+  grpc::GenericStub stub(channel);
+  auto call = stub.PrepareUnaryCall(&context, "/grpc.health.v1.Health/Check", in, &queue);
+  call->StartCall();
+  call->Finish(&out, &status, nullptr);
+  void* tag;
+  bool ok;
+  queue.Next(&tag, &ok);
+  *code = status.error_code();
+  if (!status.ok()) return -1;
   grpc::Slice answer;
   if (!out.DumpToSingleSlice(&answer).ok() || answer.size() < 2) return 0;
   return static_cast<int>(answer.begin()[1]);

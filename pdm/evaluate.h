@@ -1,0 +1,74 @@
+// The metrics of one simulation against a map and an observation (spec: PDM score §8-§16), before progress is
+// normalised. Pure and thread-safe; no allocation unless a trace asks for contacts.
+#ifndef SWERVE_PDM_EVALUATE_H_
+#define SWERVE_PDM_EVALUATE_H_
+
+#include <array>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "pdm/comfort.h"
+#include "pdm/occupancy.h"
+#include "pdm/types.h"
+
+namespace swerve::pdm {
+
+enum class Rules { kV1, kV2 };
+
+struct Metrics {
+  double nc = 1, dac = 1, ddc = 1, ttc = 1, comfort = 1;
+  double tlc = 1, lk = 1;  // v2; 1 under v1 rules
+  double progress = 0;     // raw, metres along the centreline
+
+  double Multiplier(Rules rules) const { return rules == Rules::kV1 ? nc * dac : nc * dac * ddc * tlc; }
+};
+
+enum class ContactKind { kStoppedEgo, kStoppedTrack, kRear, kFront, kLateral };
+
+// First contact with one object.
+struct Contact {
+  int object = 0;
+  int sample = 0;
+  ContactKind kind = ContactKind::kLateral;
+  bool at_fault = false;
+};
+
+// Why the metrics are what they are. Indices are samples of 0.1 s; -1: never.
+struct Trace {
+  std::array<uint8_t, kSamples> areas{};  // AreaFlag bits
+  int first_at_fault = -1;
+  int ttc_sample = -1, ttc_object = -1, ttc_lookahead = 0;  // look-ahead in samples
+  ComfortResult comfort;
+  std::vector<Contact> contacts;
+};
+
+// Red-light polygons in force per sample (v2); indices into `polygons`.
+struct RedLights {
+  std::vector<Polygon> polygons;
+  std::vector<std::vector<int>> at;  // empty: none
+};
+
+// `history`: comfort under v2 rules (null: 1). `red_lights`: v2 (null: none). `trace` may be null.
+// `start_arc`: arc length of the ego's centre at t = 0 on the centreline, if the caller knows it; NaN: computed here.
+struct EvaluateOptions {
+  Rules rules = Rules::kV1;
+  const ComfortV2* history = nullptr;
+  const RedLights* red_lights = nullptr;
+  double start_arc = std::numeric_limits<double>::quiet_NaN();
+};
+Metrics Evaluate(const DrivableMap& map, const Observation& observation, const States& states,
+                 const EvaluateOptions& options = {}, Trace* trace = nullptr);
+
+// EP of the batch {reference, candidate} (§14), each given as raw progress and multiplier.
+double NormalisedProgress(Rules rules, double raw_reference, double m_reference, double raw, double m);
+
+// PDMS (§18).
+double Pdms(double nc, double dac, double ep, double ttc, double comfort);
+
+// PDMS of proposals scored as one batch: progress is normalised by the best of them all. For the reference planner's
+// choice (Appendix A); never for candidates, which are independent of each other.
+std::vector<double> BatchPdms(absl::Span<const Metrics> batch);
+
+}  // namespace swerve::pdm
+
+#endif  // SWERVE_PDM_EVALUATE_H_

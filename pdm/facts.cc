@@ -1,0 +1,133 @@
+// Why a trajectory lost points, in terms a teacher can use.
+#include <algorithm>
+
+#include "pdm/score.h"
+
+namespace swerve::pdm {
+namespace {
+
+double TimeOf(int sample) { return sample / 10.0; }
+
+// The part of a convex polygon on the side of the line where n·p <= limit.
+std::vector<Vec2> Clip(const std::vector<Vec2>& polygon, Vec2 n, double limit) {
+  std::vector<Vec2> out;
+  for (size_t i = 0; i < polygon.size(); ++i) {
+    Vec2 a = polygon[i], b = polygon[(i + 1) % polygon.size()];
+    double da = Dot(n, a) - limit, db = Dot(n, b) - limit;
+    if (da <= 0) out.push_back(a);
+    if ((da < 0 && db > 0) || (da > 0 && db < 0)) out.push_back(a + (da / (da - db)) * (b - a));
+  }
+  return out;
+}
+
+// Middle of the overlap of two boxes, in the frame of the first: along its axis, to its left.
+Vec2 OverlapIn(const Box& ego, const Box& object) {
+  auto corners = object.Corners();
+  std::vector<Vec2> polygon;
+  for (Vec2 c : corners) polygon.push_back({Dot(c - ego.centre, ego.axis), Cross(ego.axis, c - ego.centre)});
+  polygon = Clip(polygon, {1, 0}, ego.half_length);
+  polygon = Clip(polygon, {-1, 0}, ego.half_length);
+  polygon = Clip(polygon, {0, 1}, ego.half_width);
+  polygon = Clip(polygon, {0, -1}, ego.half_width);
+  if (polygon.empty()) {  // touching within rounding: towards the object
+    return {Dot(object.centre - ego.centre, ego.axis), Cross(ego.axis, object.centre - ego.centre)};
+  }
+  Vec2 sum;
+  for (Vec2 p : polygon) sum = sum + p;
+  return (1.0 / static_cast<double>(polygon.size())) * sum;
+}
+
+v1::EgoPart PartAt(Vec2 p) {
+  double along = p.x / kEgoHalfLength, across = p.y / kEgoHalfWidth;
+  if (std::fabs(along) >= std::fabs(across)) return along >= 0 ? v1::FRONT : v1::REAR;
+  return across >= 0 ? v1::LEFT : v1::RIGHT;
+}
+
+v1::CollisionFact MakeCollision(const PreparedScene& scene, const States& states, const Contact& contact) {
+  const Observation& o = scene.observation();
+  const EgoRow& row = states[contact.sample];
+  Vec2 axis = Direction(row.heading);
+  Box ego = EgoBox(row.x, row.y, axis);
+  const Box& box = o.box(contact.object, contact.sample);
+  Vec2 place = scene.ToEgo(box.centre);
+  v1::CollisionFact fact;
+  fact.set_object(o.info(contact.object).token);
+  fact.set_type(o.info(contact.object).type);
+  fact.set_time_s(TimeOf(contact.sample));
+  fact.set_x(place.x);
+  fact.set_y(place.y);
+  fact.set_ego_part(contact.kind == ContactKind::kFront ? v1::FRONT : PartAt(OverlapIn(ego, box)));
+  Vec2 between = box.centre - ego.centre;
+  double distance = Norm(between);
+  Vec2 relative = row.vx * axis - o.velocity(contact.object, contact.sample);
+  fact.set_closing_speed(distance > 0 ? Dot(relative, between) / distance : Norm(relative));
+  fact.set_at_fault(contact.at_fault);
+  return fact;
+}
+
+v1::OffRoadFact MakeOffRoad(const PreparedScene& scene, const States& states, const Trace& trace) {
+  v1::OffRoadFact fact;
+  bool first = true;
+  double overshoot = 0;
+  for (int t = 0; t < kSamples; ++t) {
+    if ((trace.areas[t] & kOff) == 0) continue;
+    auto corners = EgoBox(states[t].x, states[t].y, Direction(states[t].heading)).Corners();
+    int farthest = 0;
+    double most = -1;
+    for (int c = 0; c < 4; ++c) {
+      double d = scene.map().DistanceToDrivable(corners[c]);
+      if (d > most) {
+        most = d;
+        farthest = c;
+      }
+    }
+    if (first) {
+      Vec2 place = scene.ToEgo(corners[farthest]);
+      fact.set_time_s(TimeOf(t));
+      fact.set_x(place.x);
+      fact.set_y(place.y);
+      fact.set_side(farthest < 2 ? v1::LEFT : v1::RIGHT);
+      first = false;
+    }
+    overshoot = std::max(overshoot, most);
+  }
+  fact.set_overshoot(overshoot);
+  return fact;
+}
+
+}  // namespace
+
+v1::FailureFacts MakeFacts(const PreparedScene& scene, const States& states, const Metrics& metrics,
+                           const Trace& trace) {
+  v1::FailureFacts facts;
+  std::vector<Contact> contacts = trace.contacts;
+  std::sort(contacts.begin(), contacts.end(), [](const Contact& a, const Contact& b) {
+    if (a.at_fault != b.at_fault) return a.at_fault;
+    return a.sample != b.sample ? a.sample < b.sample : a.object < b.object;
+  });
+  for (const Contact& c : contacts) *facts.add_collisions() = MakeCollision(scene, states, c);
+  if (metrics.dac == 0) *facts.mutable_off_road() = MakeOffRoad(scene, states, trace);
+  if (trace.ttc_sample >= 0) {
+    const ObjectInfo& object = scene.observation().info(trace.ttc_object);
+    v1::TtcFact* ttc = facts.mutable_ttc();
+    ttc->set_object(object.token);
+    ttc->set_type(object.type);
+    ttc->set_time_s(TimeOf(trace.ttc_sample));
+    ttc->set_lookahead_s(TimeOf(trace.ttc_lookahead));
+  }
+  facts.mutable_progress()->set_candidate(metrics.progress);
+  facts.mutable_progress()->set_reference(scene.reference().progress);
+  for (int i = 0; i < kComfortLimits; ++i) {
+    if (trace.comfort.holds[i]) continue;
+    const ComfortBounds& bounds = BoundsOf(static_cast<ComfortLimit>(i));
+    const ComfortPeak& peak = trace.comfort.peak[i];
+    v1::ComfortFact* fact = facts.add_comfort();
+    fact->set_limit(bounds.name);
+    fact->set_time_s(TimeOf(peak.sample));
+    fact->set_value(peak.value);
+    fact->set_bound(peak.value >= bounds.high ? bounds.high : bounds.low);
+  }
+  return facts;
+}
+
+}  // namespace swerve::pdm

@@ -1,0 +1,39 @@
+// PDMS of a candidate trajectory, v1 rules (spec: PDM score), with the facts behind a failure.
+// Pure and thread-safe. A candidate is scored by itself: other candidates never change its score.
+#ifndef SWERVE_PDM_SCORE_H_
+#define SWERVE_PDM_SCORE_H_
+
+#include <memory>
+
+#include "absl/types/span.h"
+#include "base/status.h"
+#include "pdm/prepared_scene.h"
+#include "pdm/types.h"
+#include "swerve/v1/reward.pb.h"
+#include "swerve/v1/scene.pb.h"
+
+namespace swerve::pdm {
+
+// From Scene.ego and Scene.resolved_v1. INVALID_ARGUMENT names the field.
+absl::StatusOr<std::shared_ptr<const PreparedScene>> Prepare(const v1::Scene& scene);
+
+struct Score {
+  v1::InvalidReason invalid = v1::INVALID_REASON_UNSPECIFIED;  // set: every score is 0 and there are no facts
+  v1::SubScores scores;
+  v1::FailureFacts facts;
+};
+
+// `poses`: ego frame at t = 0, 0.5 … 4.0 s; anything but 8 of them is WRONG_SHAPE. Never fails, never throws.
+// Without facts it is faster and `facts` stays empty. The scene must have been prepared with v1 rules.
+Score ScoreTrajectory(const PreparedScene& scene, absl::Span<const Pose2> poses, bool want_facts = true);
+
+// The simulation of a candidate, or why there is none.
+v1::InvalidReason SimulateCandidate(const PreparedScene& scene, absl::Span<const Pose2> poses, States* states);
+
+// Facts of an evaluated simulation (pdm/facts.cc).
+v1::FailureFacts MakeFacts(const PreparedScene& scene, const States& states, const Metrics& metrics,
+                           const Trace& trace);
+
+}  // namespace swerve::pdm
+
+#endif  // SWERVE_PDM_SCORE_H_

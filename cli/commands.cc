@@ -2,12 +2,14 @@
 
 #include <CLI/CLI.hpp>
 
+#include "learner/objective_commands.h"
+
 // Each room's registration, in the order of `swerve --help`. Rooms that need LibTorch are behind SWERVE_WITH_TORCH.
 
 namespace swerve {
 
 void AddAllCommands(CLI::App& app) {
-  (void)app;
+  AddObjectiveCommands(app);
 }
 
 }  // namespace swerve

@@ -21,6 +21,13 @@ absl::Status RunDir::Create() const {
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::string> ReadRunId(const RunDir& run) {
+  SWERVE_ASSIGN_OR_RETURN(std::string id, ReadFile(run.run_id_file()));
+  while (!id.empty() && (id.back() == '\n' || id.back() == ' ')) id.pop_back();
+  if (id.empty()) return absl::InvalidArgumentError(absl::StrCat(run.run_id_file(), " is empty; make a new run"));
+  return id;
+}
+
 absl::Status PublishRole(const RunDir& run, const std::string& role, const RoleAddress& address) {
   SWERVE_RETURN_IF_ERROR(MakeDirectories(run.root() + "/ports"));
   const nlohmann::json json = {

@@ -17,6 +17,7 @@ class RunDir {
   explicit RunDir(std::string root) : root_(std::move(root)) {}
   const std::string& root() const { return root_; }
   std::string config() const { return root_ + "/config.yaml"; }      // resolved: every field
+  std::string run_id_file() const { return root_ + "/run_id"; }
   std::string versions() const { return root_ + "/versions.json"; }  // of Swerve and its libraries
   std::string port_file(const std::string& role) const { return root_ + "/ports/" + role + ".json"; }
   std::string log_file(const std::string& role) const { return root_ + "/logs/" + role + ".log"; }
@@ -26,7 +27,7 @@ class RunDir {
   std::string metrics_jsonl() const { return root_ + "/metrics.jsonl"; }
   std::string tensorboard() const { return root_ + "/tensorboard"; }
   std::string buffers_db() const { return root_ + "/buffers.sqlite"; }
-  std::string ledger_db() const { return root_ + "/ledger.sqlite"; }
+  std::string ledger() const { return root_ + "/ledger.pb"; }  // v1::LedgerState
 
   // Makes the root and its folders ports, logs, weights, checkpoints.
   absl::Status Create() const;
@@ -34,6 +35,9 @@ class RunDir {
  private:
   std::string root_;
 };
+
+// The run's name, as `swerve train` made it. NOT_FOUND: not a run directory.
+absl::StatusOr<std::string> ReadRunId(const RunDir& run);
 
 struct RoleAddress {
   std::string host = "127.0.0.1";

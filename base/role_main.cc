@@ -30,8 +30,9 @@ void StartLogging(const std::string& name, const std::string& level) {
 absl::Status RunRole(const std::string& kind, const std::string& name, const std::string& run_dir,
                      const RoleFactory& factory) {
   Stop::InstallSignalHandlers();
-  RoleContext context{name.empty() ? kind : name, RunDir(run_dir), {}};
+  RoleContext context{name.empty() ? kind : name, RunDir(run_dir), {}, {}};
   SWERVE_ASSIGN_OR_RETURN(context.config, LoadRunConfig(context.run.config()));
+  SWERVE_ASSIGN_OR_RETURN(context.run_id, ReadRunId(context.run));
   const v1::TelemetryConfig& telemetry = context.config.telemetry();
   StartLogging(context.role, telemetry.log_level());
 

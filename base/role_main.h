@@ -23,6 +23,7 @@ struct RoleContext {
   std::string role;  // unique in the run: "reward", "rollout-0"
   RunDir run;
   v1::RunConfig config;  // resolved
+  std::string run_id;    // names the run in episodes and buffers
 };
 
 // One role's own part. Built before the server starts, destroyed after it has shut down; main thread.

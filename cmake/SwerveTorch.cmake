@@ -12,6 +12,8 @@ else()
 endif()
 get_filename_component(_site "${_torch}" DIRECTORY)
 add_library(swerve_torch INTERFACE)
+# As gRPC and Abseil ask for it: the precompiled header and its users must agree on every macro.
+target_compile_options(swerve_torch INTERFACE -pthread)
 target_compile_options(swerve_torch INTERFACE "SHELL:-idirafter ${_torch}/include"
                        "SHELL:-idirafter ${_torch}/include/torch/csrc/api/include")
 target_link_libraries(swerve_torch INTERFACE "${_torch}/lib/libtorch_cpu.so" "${_torch}/lib/libc10.so")

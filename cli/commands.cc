@@ -4,6 +4,9 @@
 
 #include "learner/objective_commands.h"
 #include "learner/sft_data_commands.h"
+#ifdef SWERVE_WITH_TORCH
+#include "learner/sft_commands.h"
+#endif
 
 // Each room's registration, in the order of `swerve --help`. Rooms that need LibTorch are behind SWERVE_WITH_TORCH.
 
@@ -12,6 +15,9 @@ namespace swerve {
 void AddAllCommands(CLI::App& app) {
   AddObjectiveCommands(app);
   AddSftDataCommands(app);
+#ifdef SWERVE_WITH_TORCH
+  AddSftCommands(app);
+#endif
 }
 
 }  // namespace swerve

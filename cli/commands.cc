@@ -4,8 +4,10 @@
 
 #include "learner/objective_commands.h"
 #include "learner/sft_data_commands.h"
+#include "scenes/generator/commands.h"
 #ifdef SWERVE_WITH_TORCH
 #include "learner/sft_commands.h"
+#include "policy/commands.h"
 #endif
 
 // Each room's registration, in the order of `swerve --help`. Rooms that need LibTorch are behind SWERVE_WITH_TORCH.
@@ -15,8 +17,10 @@ namespace swerve {
 void AddAllCommands(CLI::App& app) {
   AddObjectiveCommands(app);
   AddSftDataCommands(app);
+  AddGeneratorCommands(app);
 #ifdef SWERVE_WITH_TORCH
   AddSftCommands(app);
+  AddPolicyCommands(app);
 #endif
 }
 

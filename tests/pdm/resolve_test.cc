@@ -1,0 +1,84 @@
+// The resolver and the reference planner against what the official code cached (tests/golden/pdms).
+#include "pdm/resolve.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "base/status_matchers.h"
+#include "tests/pdm/golden_files.h"
+
+namespace swerve::pdm {
+namespace {
+
+double MaxDifference(const google::protobuf::RepeatedPtrField<v1::Pose>& a, const google::protobuf::RepeatedPtrField<v1::Pose>& b) {
+  if (a.size() != b.size()) return 1e9;
+  double worst = 0;
+  for (int i = 0; i < a.size(); ++i) {
+    worst = std::max({worst, std::abs(a[i].x() - b[i].x()), std::abs(a[i].y() - b[i].y()),
+                      std::abs(std::remainder(a[i].heading() - b[i].heading(), 2 * M_PI))});
+  }
+  return worst;
+}
+
+TEST(Resolve, ReferencePlanOfEveryGoldenScene) {
+  int same = 0, all = 0;
+  for (const v1::Scene& scene : testing::PublicScenes().scenes) {
+    SWERVE_ASSERT_OK_AND_ASSIGN(auto plan, ResolveReference(scene));
+    const double off = MaxDifference(plan, scene.resolved_v1().pdm_reference());
+    ++all;
+    if (off < 1e-4) {
+      ++same;
+    } else {
+      printf("%s: reference off by %g\n", scene.id().c_str(), off);
+    }
+  }
+  EXPECT_GE(same, 0.98 * all) << same << " of " << all;
+}
+
+TEST(Resolve, MapRouteCentrelineAndAgentsOfEveryGoldenScene) {
+  int routes = 0, lines = 0, all = 0;
+  for (const v1::Scene& golden : testing::PublicScenes().scenes) {
+    SCOPED_TRACE(golden.id());
+    v1::Scene scene = golden;
+    scene.clear_resolved_v1();
+    ASSERT_OK(Resolve(&scene));
+    const v1::ResolvedScene &got = scene.resolved_v1(), &want = golden.resolved_v1();
+    ++all;
+    routes += std::set<std::string>(got.route_lane_ids().begin(), got.route_lane_ids().end()) ==
+              std::set<std::string>(want.route_lane_ids().begin(), want.route_lane_ids().end());
+    const bool line = MaxDifference(got.centerline(), want.centerline()) < 1e-9;
+    lines += line;
+    if (!line) printf("%s: another centreline\n", golden.id().c_str());
+    std::set<std::string> tokens, expected;
+    for (const auto& p : got.drivable_map()) tokens.insert(p.token());
+    for (const auto& p : want.drivable_map()) expected.insert(p.token());
+    EXPECT_EQ(tokens, expected);
+    ASSERT_EQ(got.agents_size(), want.agents_size());
+    for (int a = 0; a < got.agents_size(); ++a) {
+      ASSERT_EQ(got.agents(a).states_size(), want.agents(a).states_size()) << got.agents(a).token();
+      for (int i = 0; i < got.agents(a).states_size(); ++i) {
+        const auto &s = got.agents(a).states(i), &w = want.agents(a).states(i);
+        ASSERT_EQ(s.index(), w.index());
+        EXPECT_NEAR(s.x(), w.x(), 1e-7);
+        EXPECT_NEAR(s.y(), w.y(), 1e-7);
+        EXPECT_NEAR(std::remainder(s.heading() - w.heading(), 2 * M_PI), 0, 1e-9);
+        EXPECT_NEAR(s.vx(), w.vx(), 1e-9);
+      }
+    }
+  }
+  EXPECT_EQ(routes, all);
+  EXPECT_EQ(lines, all);
+}
+
+TEST(Resolve, NamesWhatIsMissing) {
+  v1::Scene scene;
+  EXPECT_THAT(Resolve(&scene), StatusIs(absl::StatusCode::kInvalidArgument, ::testing::HasSubstr("ego")));
+  scene = testing::PublicScenes().scenes[0];
+  scene.clear_route_roadblock_ids();
+  const absl::Status status = Resolve(&scene);
+  EXPECT_NE(status.message().find("route_roadblock_ids"), absl::string_view::npos) << status;
+}
+
+}  // namespace
+}  // namespace swerve::pdm

@@ -1,0 +1,84 @@
+// The whole model on kernels of its own (policy/kernels.h): no tensor library, no dispatch, buffers reused. Prompts are
+// run once and their keys and values shared by every row that continues them. fp32, CPU.
+// Immutable once created; any number of threads may use one, each with a Scratch of its own.
+#ifndef SWERVE_POLICY_FUSED_MODEL_H_
+#define SWERVE_POLICY_FUSED_MODEL_H_
+
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "policy/checkpoint.h"
+#include "policy/kernels.h"
+#include "policy/model_config.h"
+
+namespace swerve {
+
+class FusedModel {
+ public:
+  // Keys and values of consecutive tokens: per layer and key head, keys as [head_dim, stride], values as [length, head_dim].
+  struct Cache {
+    void Reset(const FusedModel& model, int capacity);
+    int length = 0, capacity = 0, stride = 0;
+    std::vector<float> keys, values;
+  };
+  // One sequence being continued: what it shares and what is its own.
+  struct Row {
+    const Cache* prompt = nullptr;
+    Cache own;
+  };
+  struct Scratch {
+    std::vector<float> x, n, qkv, attention, wide, narrow, scores, keys;
+  };
+
+  // INVALID_ARGUMENT when the shape does not fit the kernels (head_dim must be a multiple of 8).
+  static absl::StatusOr<std::shared_ptr<const FusedModel>> Create(const ModelConfig& config, const TensorMap& tensors,
+                                                                  const kernels::Table& kernels = kernels::Best());
+
+  // Runs a prompt. `pixels` ([3, image, image]) fills the placeholders in `ids`; null when there are none. Fills `cache`
+  // and the logits after the last token (logit_stride() floats).
+  void Prefill(absl::Span<const int32_t> ids, const float* pixels, Cache* cache, float* logits, Scratch* scratch) const;
+  // Feeds tokens[i] to rows[i] and writes its logits at logits + i·logit_stride(). Own caches must have room.
+  void Step(absl::Span<Row* const> rows, absl::Span<const int32_t> tokens, float* logits, Scratch* scratch) const;
+
+  const ModelConfig& config() const { return config_; }
+  int64_t logit_stride() const { return kernels::Padded(config_.text.vocab); }
+
+ private:
+  // Matrices stacked by rows, each padded; packed for the kernels.
+  struct Matrix {
+    int n = 0, k = 0;
+    std::vector<float> packed, bias;
+  };
+  struct Layer {
+    std::vector<float> norm1, norm2;
+    Matrix qkv, o, gate_up, down;
+  };
+  struct VisionLayer {
+    std::vector<float> norm1, bias1, norm2, bias2;
+    Matrix qkv, proj, fc1, fc2;  // layer scale folded into proj and fc2
+  };
+  explicit FusedModel(const kernels::Table& k) : k_(k) {}
+  void Multiply(const Matrix& m, const float* a, int64_t lda, int rows, float* c, int64_t ldc, bool add) const;
+  void Rope(float* head, int position) const;
+  void Vision(const float* pixels, float* features, Scratch* s) const;
+  void VisionAttention(int tokens, Scratch* s) const;
+  void AfterAttention(const Layer& layer, int rows, Scratch* s) const;
+  void Attend(const float* q, int layer, int head, const Cache& a, int a_count, const Cache* b, int b_count, float* out, Scratch* s) const;
+  void Put(const float* k, const float* v, int layer, int head, int at, Cache* cache) const;
+  void Logits(const float* x, int rows, float* logits, Scratch* s) const;
+
+  const kernels::Table& k_;
+  ModelConfig config_;
+  std::vector<float> embed_, norm_, cos_, sin_;
+  std::vector<Layer> layers_;
+  Matrix head_;
+  Matrix patch_, linear1_, linear2_;
+  std::vector<float> position_, projector_norm_, projector_bias_;
+  std::vector<VisionLayer> vision_;
+};
+
+}  // namespace swerve
+
+#endif  // SWERVE_POLICY_FUSED_MODEL_H_

@@ -4,7 +4,9 @@
 
 #include "learner/objective_commands.h"
 #include "learner/sft_data_commands.h"
+#include "reward_service/commands.h"
 #include "scenes/generator/commands.h"
+#include "orchestrator/commands.h"
 #ifdef SWERVE_WITH_TORCH
 #include "learner/sft_commands.h"
 #include "policy/commands.h"
@@ -15,9 +17,12 @@
 namespace swerve {
 
 void AddAllCommands(CLI::App& app) {
+  AddTrainCommand(app);
+  AddOrchestratorCommands(app);
   AddObjectiveCommands(app);
   AddSftDataCommands(app);
   AddGeneratorCommands(app);
+  AddRewardCommands(app);
 #ifdef SWERVE_WITH_TORCH
   AddSftCommands(app);
   AddPolicyCommands(app);

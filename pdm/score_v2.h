@@ -1,0 +1,46 @@
+// EPDMS of one frame (spec: PDM score §19), rules v2. Pure and thread-safe.
+#ifndef SWERVE_PDM_SCORE_V2_H_
+#define SWERVE_PDM_SCORE_V2_H_
+
+#include <optional>
+
+#include "absl/types/span.h"
+#include "pdm/prepared_scene.h"
+#include "pdm/types.h"
+#include "swerve/v1/reward.pb.h"
+
+namespace swerve::pdm {
+
+// The eight sub-scores; all in [0,1].
+struct SubScoresV2 {
+  double nc = 0, dac = 0, ddc = 0, tlc = 0, ep = 0, ttc = 0, lk = 0, hc = 0;
+};
+
+struct ScoreV2 {
+  v1::InvalidReason invalid = v1::INVALID_REASON_UNSPECIFIED;  // set: nothing else is
+  SubScoresV2 raw;
+  SubScoresV2 filtered;      // after the human penalty filter
+  std::optional<double> ec;  // empty without a previous frame
+  double pdm_score = 0;      // §19.1: unfiltered, without EC
+  double epdms = 0;          // filtered; with EC where there is one
+  double epdms_no_ec = 0, epdms_raw = 0, epdms_raw_no_ec = 0;
+  Metrics metrics;
+  Trace trace;
+};
+
+// Simulation of the plan of the previous frame, for EC, and how many samples of 0.1 s earlier it starts.
+struct PreviousPlan {
+  States states;
+  int offset = 5;
+};
+// Empty when the scene has no previous frame, when its plan is invalid, or when it does not lie within (0, 0.55) s
+// before the present one.
+std::optional<PreviousPlan> SimulatePrevious(const v1::Scene& scene, absl::Span<const Pose2> prev_poses);
+
+// `scene` must have been prepared with Rules::kV2. `previous` may be null. Never fails, never throws.
+ScoreV2 ScoreTrajectoryV2(const PreparedScene& scene, absl::Span<const Pose2> poses,
+                          const PreviousPlan* previous = nullptr);
+
+}  // namespace swerve::pdm
+
+#endif  // SWERVE_PDM_SCORE_V2_H_

@@ -1,0 +1,114 @@
+#include "reward_service/rewards.h"
+
+#include <cmath>
+#include <vector>
+
+#include "absl/strings/strip.h"
+
+namespace swerve {
+namespace {
+
+// Position just after `tag`, or npos unless the text holds it exactly once.
+size_t AfterOnly(absl::string_view text, absl::string_view tag) {
+  size_t at = text.find(tag);
+  if (at == absl::string_view::npos || text.find(tag, at + 1) != absl::string_view::npos) {
+    return absl::string_view::npos;
+  }
+  return at + tag.size();
+}
+
+bool WellFormed(absl::string_view text) {
+  text = absl::StripAsciiWhitespace(text);
+  if (absl::ConsumeSuffix(&text, "<|im_end|>")) text = absl::StripAsciiWhitespace(text);
+  constexpr absl::string_view kThink = "<think>", kThinkEnd = "</think>", kAnswer = "<answer>", kAnswerEnd = "</answer>";
+  size_t think = AfterOnly(text, kThink), think_end = AfterOnly(text, kThinkEnd);
+  size_t answer = AfterOnly(text, kAnswer), answer_end = AfterOnly(text, kAnswerEnd);
+  for (size_t p : {think, think_end, answer, answer_end}) {
+    if (p == absl::string_view::npos) return false;
+  }
+  if (think != kThink.size() || think_end < think + kThinkEnd.size() || answer < think_end + kAnswer.size() ||
+      answer_end < answer + kAnswerEnd.size() || answer_end != text.size()) {
+    return false;
+  }
+  absl::string_view between = text.substr(think_end, answer - kAnswer.size() - think_end);
+  return absl::StripAsciiWhitespace(between).empty();
+}
+
+}  // namespace
+
+double FormatReward(absl::string_view text, v1::ParseStatus parse) {
+  return (WellFormed(text) ? 0.5 : 0.0) + (parse == v1::EXACT ? 0.5 : 0.0);
+}
+
+double GoalReward(const pdm::Pose2& last, const pdm::Pose2& gt) {
+  double d = std::fabs(last.x - gt.x) + std::fabs(last.y - gt.y);
+  if (d < 2) return 1.0;
+  if (d < 4) return 0.8;
+  if (d < 6) return 0.6;
+  if (d < 10) return 0.4;
+  return d < 15 ? 0.2 : 0.0;
+}
+
+absl::StatusOr<std::shared_ptr<const RewardTarget>> PrepareTarget(const v1::Scene& scene) {
+  auto target = std::make_shared<RewardTarget>();
+  SWERVE_ASSIGN_OR_RETURN(target->scene, pdm::Prepare(scene));
+  if (!scene.gt().empty()) {
+    const v1::Pose& p = *scene.gt().rbegin();
+    if (!std::isfinite(p.x()) || !std::isfinite(p.y())) return absl::InvalidArgumentError("gt: last pose is not finite");
+    target->goal = pdm::Pose2{p.x(), p.y(), p.heading()};
+  }
+  return target;
+}
+
+v1::Reward ScoreCandidate(const RewardTarget& target, const v1::ScoreCandidate& candidate,
+                          const v1::RewardWeights& weights) {
+  v1::Reward reward;
+  bool parsed = candidate.parse() != v1::FAILED && candidate.poses_size() > 0;
+  if (!parsed) {
+    reward.set_invalid(v1::UNPARSED);
+  } else {
+    std::vector<pdm::Pose2> poses;
+    poses.reserve(candidate.poses_size());
+    for (const v1::Pose& p : candidate.poses()) poses.push_back({p.x(), p.y(), p.heading()});
+    pdm::Score score = pdm::ScoreTrajectory(*target.scene, poses);
+    reward.set_invalid(score.invalid);
+    if (score.invalid == v1::INVALID_REASON_UNSPECIFIED) {
+      reward.set_traj(score.scores.pdms());
+      if (target.goal.has_value()) reward.set_goal(GoalReward(poses.back(), *target.goal));
+      *reward.mutable_scores() = std::move(score.scores);
+      *reward.mutable_facts() = std::move(score.facts);
+    }
+  }
+  // Claiming an exact parse without a usable trajectory earns nothing.
+  v1::ParseStatus parse = reward.invalid() == v1::INVALID_REASON_UNSPECIFIED ? candidate.parse() : v1::FAILED;
+  reward.set_fmt(FormatReward(candidate.text(), parse));
+  reward.set_total(weights.traj() * reward.traj() + weights.fmt() * reward.fmt() + weights.goal() * reward.goal());
+  return reward;
+}
+
+v1::RewardWeights UnitWeights() {
+  v1::RewardWeights weights;
+  weights.set_traj(1);
+  weights.set_fmt(1);
+  weights.set_goal(1);
+  return weights;
+}
+
+absl::StatusOr<v1::ScoreGroupReply> ScoreGroup(const RewardTarget& target, const v1::ScoreGroupRequest& request,
+                                               const v1::RewardWeights& weights,
+                                               const std::function<absl::Status()>& go_on) {
+  if (!std::isfinite(weights.traj()) || !std::isfinite(weights.fmt()) || !std::isfinite(weights.goal())) {
+    return absl::InvalidArgumentError("weights: a weight is not finite");
+  }
+  if (weights.goal() != 0 && !target.goal.has_value()) {
+    return absl::InvalidArgumentError("the scene has no gt: the goal reward needs one (or set weights.goal = 0)");
+  }
+  v1::ScoreGroupReply reply;
+  for (const v1::ScoreCandidate& candidate : request.candidates()) {
+    if (go_on) SWERVE_RETURN_IF_ERROR(go_on());
+    *reply.add_rewards() = ScoreCandidate(target, candidate, weights);
+  }
+  return reply;
+}
+
+}  // namespace swerve

@@ -1,0 +1,49 @@
+// The reward of a response (spec: algorithm §2): trajectory (PDMS) + format + goal. Pure and thread-safe.
+// A response that cannot be scored is an outcome of the policy: traj = goal = 0 with `invalid` set. What goes wrong on
+// our side is a status, never a reward.
+#ifndef SWERVE_REWARD_SERVICE_REWARDS_H_
+#define SWERVE_REWARD_SERVICE_REWARDS_H_
+
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "absl/strings/string_view.h"
+#include "base/status.h"
+#include "pdm/score.h"
+#include "swerve/v1/reward.pb.h"
+
+namespace swerve {
+
+// 0.5 when exactly one think section is followed by exactly one answer section and nothing else (white space and an
+// end-of-turn mark aside), plus 0.5 when the trajectory was read exactly as written. A repaired one earns no half.
+double FormatReward(absl::string_view text, v1::ParseStatus parse);
+
+// By L1 distance (m) of the last pose to the ground truth's: < 2 → 1, < 4 → 0.8, < 6 → 0.6, < 10 → 0.4, < 15 → 0.2,
+// otherwise (and for NaN) 0.
+double GoalReward(const pdm::Pose2& last, const pdm::Pose2& gt_last);
+
+// A scene made ready for rewards. Shared between threads.
+struct RewardTarget {
+  std::shared_ptr<const pdm::PreparedScene> scene;
+  std::optional<pdm::Pose2> goal;  // the ground truth's last pose; empty when the scene has none
+};
+// INVALID_ARGUMENT names the field that is missing or unusable.
+absl::StatusOr<std::shared_ptr<const RewardTarget>> PrepareTarget(const v1::Scene& scene);
+
+// The reward of one candidate.
+v1::Reward ScoreCandidate(const RewardTarget& target, const v1::ScoreCandidate& candidate,
+                          const v1::RewardWeights& weights);
+
+// 1, 1, 1.
+v1::RewardWeights UnitWeights();
+
+// A whole group, weighted by `weights` (the request's own are not looked at). `go_on` is asked before every candidate; a status other than OK ends the work with it (deadline,
+// cancellation). INVALID_ARGUMENT: weights not finite, or a goal weight where the scene has no ground truth.
+absl::StatusOr<v1::ScoreGroupReply> ScoreGroup(const RewardTarget& target, const v1::ScoreGroupRequest& request,
+                                               const v1::RewardWeights& weights,
+                                               const std::function<absl::Status()>& go_on = nullptr);
+
+}  // namespace swerve
+
+#endif  // SWERVE_REWARD_SERVICE_REWARDS_H_

@@ -1,0 +1,40 @@
+// Prepared scenes by id, least recently used dropped first. Thread-safe. Preparing happens outside the lock: two
+// threads may prepare the same scene at once, one result is kept.
+#ifndef SWERVE_REWARD_SERVICE_TARGET_CACHE_H_
+#define SWERVE_REWARD_SERVICE_TARGET_CACHE_H_
+
+#include <functional>
+#include <list>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/synchronization/mutex.h"
+#include "base/status.h"
+#include "reward_service/rewards.h"
+
+namespace swerve {
+
+// A scene by its id; NOT_FOUND for an unknown one. Must be thread-safe; may block on disk.
+using SceneLookup = std::function<absl::StatusOr<std::shared_ptr<const v1::Scene>>(const std::string& id)>;
+
+class TargetCache {
+ public:
+  TargetCache(SceneLookup lookup, size_t capacity);
+  // The lookup's error, or INVALID_ARGUMENT when the stored scene cannot be scored; neither is remembered.
+  absl::StatusOr<std::shared_ptr<const RewardTarget>> Get(const std::string& id) ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  using Entry = std::pair<std::string, std::shared_ptr<const RewardTarget>>;
+  const SceneLookup lookup_;
+  const size_t capacity_;
+  absl::Mutex mu_;
+  std::list<Entry> entries_ ABSL_GUARDED_BY(mu_);  // most recently used first
+  absl::flat_hash_map<std::string, std::list<Entry>::iterator> by_id_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace swerve
+
+#endif  // SWERVE_REWARD_SERVICE_TARGET_CACHE_H_

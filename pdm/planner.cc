@@ -164,29 +164,38 @@ class PathRollout {
         start_(path_.line().Project({input.ego.x, input.ego.y}).arc),
         corridor_(path_, start_, start_ + kSpeedShares[kSpeeds - 1] * input.speed_limit * kHorizon) {}
 
+  // All five speeds up to 4 s.
   void Run(ReferencePlan* plans) {
-    std::array<double, kSpeeds> x, v;
-    x.fill(start_);
-    v.fill(input_.ego.vx);
-    std::array<Lead, kSpeeds> leads;
-    for (int i = 0; i < kSpeeds; ++i) plans[i][0] = path_.At(start_);
-    for (int t = 1; t < kReferencePoses; ++t) {
-      if (t % 2 == 0) Refresh(t, x, &leads);
-      for (int i = 0; i < kSpeeds; ++i) {
-        const double target = kSpeedShares[i] * input_.speed_limit;
-        const Lead& lead = leads[i];
-        const double want = kMinGap + kHeadway * v[i] + v[i] * (v[i] - lead.v) / (2 * std::sqrt(kMaxAcc * kMaxDec));
-        const double gap = std::max(lead.x - x[i] - lead.rear, kMinGap);
-        const double a = std::clamp(kMaxAcc * (1 - std::pow(v[i] / target, 10) - (want / gap) * (want / gap)), -kMaxDec, kMaxAcc);
-        x[i] += kDt * v[i];
-        v[i] += kDt * a;
-        plans[i][t] = path_.At(x[i]);
-      }
+    x_.fill(start_);
+    v_.fill(input_.ego.vx);
+    for (int i = 0; i < kSpeeds; ++i) plans[i].fill(path_.At(start_));
+    for (int t = 1; t <= kSteps; ++t) {
+      if (t % 2 == 0) Refresh(t, 0, kSpeeds);
+      for (int i = 0; i < kSpeeds; ++i) plans[i][t] = Step(i);
+    }
+  }
+
+  // The chosen one goes on to 5 s by itself: nothing leaks into its lead data from the others any more.
+  void Continue(int speed, ReferencePlan* plan) {
+    for (int t = kSteps + 1; t < kReferencePoses; ++t) {
+      if (t % 2 == 0) Refresh(t, speed, speed + 1);
+      (*plan)[t] = Step(speed);
     }
   }
 
  private:
-  void Refresh(int t, const std::array<double, kSpeeds>& x, std::array<Lead, kSpeeds>* leads) const {
+  Pose2 Step(int i) {
+    const Lead& lead = leads_[i];
+    const double target = kSpeedShares[i] * input_.speed_limit, v = v_[i];
+    const double want = kMinGap + kHeadway * v + v * (v - lead.v) / (2 * std::sqrt(kMaxAcc * kMaxDec));
+    const double gap = std::max(lead.x - x_[i] - lead.rear, kMinGap);
+    const double a = kMaxAcc * (1 - std::pow(v / target, 10) - (want / gap) * (want / gap));
+    x_[i] += kDt * v;
+    v_[i] += kDt * std::clamp(a, -kMaxDec, kMaxAcc);
+    return path_.At(x_[i]);
+  }
+
+  void Refresh(int t, int first, int last) {
     std::vector<Obstacle> met;
     for (size_t o = 0; o < forecast_.objects.size(); ++o) {
       const Box box = forecast_.At(static_cast<int>(o), t);
@@ -196,14 +205,14 @@ class PathRollout {
       if (!corridor_.Meets(*forecast_.lights[l])) continue;
       met.push_back({path_.line().Project(Centroid(*forecast_.lights[l])).arc, true, static_cast<int>(l)});
     }
-    Lead shared;  // one record for all five: values leak from one proposal to the next
-    for (int i = 0; i < kSpeeds; ++i) {
-      const Pose2 pose = path_.At(x[i]);
+    Lead shared;  // one record for all proposals: values leak from one proposal to the next
+    for (int i = first; i < last; ++i) {
+      const Pose2 pose = path_.At(x_[i]);
       const Box ego = EgoBox(pose.x, pose.y, Direction(pose.heading));
       const Obstacle* nearest = nullptr;
       double distance = std::numeric_limits<double>::infinity();
       for (const Obstacle& o : met) {
-        if (o.progress <= x[i]) continue;
+        if (o.progress <= x_[i]) continue;
         const double d = o.light ? DistanceTo(*forecast_.lights[o.index], ego) : Distance(ego, forecast_.At(o.index, t));
         if (d < distance) distance = d, nearest = &o;
       }
@@ -211,13 +220,13 @@ class PathRollout {
         shared.x = path_.line().length();
         shared.rear = kEgoHalfLength;
       } else {
-        shared.x = x[i] + distance;
+        shared.x = x_[i] + distance;
         if (!nearest->light) {
           const PresentObject& o = forecast_.objects[nearest->index];
           shared.v = IsAgent(o.type) ? Norm(o.velocity) * std::cos(o.heading - pose.heading) : 0.0;
         }
       }
-      (*leads)[i] = shared;
+      leads_[i] = shared;
     }
   }
 
@@ -226,6 +235,8 @@ class PathRollout {
   PosePath path_;
   double start_;
   Corridor corridor_;
+  std::array<double, kSpeeds> x_{}, v_{};  // arc length and speed of each proposal
+  std::array<Lead, kSpeeds> leads_;
 };
 
 }  // namespace
@@ -260,7 +271,11 @@ absl::StatusOr<ReferencePlan> PlanReference(const PlannerInput& input) {
   }
   const Forecast forecast = MakeForecast(input);
   std::array<ReferencePlan, kProposals> plans;
-  for (int p = 0; p < 3; ++p) PathRollout(input, forecast, kOffsets[p]).Run(&plans[p * kSpeeds]);
+  std::vector<PathRollout> paths;
+  for (int p = 0; p < 3; ++p) {
+    paths.emplace_back(input, forecast, kOffsets[p]);
+    paths.back().Run(&plans[p * kSpeeds]);
+  }
   Observation observation;
   for (size_t o = 0; o < forecast.objects.size(); ++o) {
     const PresentObject& object = forecast.objects[o];
@@ -276,7 +291,9 @@ absl::StatusOr<ReferencePlan> PlanReference(const PlannerInput& input) {
     if (states.has_value()) metrics[i] = Evaluate(*input.map, observation, *states);
   }
   const std::vector<double> scores = BatchPdms(metrics);
-  ReferencePlan best = plans[std::max_element(scores.begin(), scores.end()) - scores.begin()];
+  const int chosen = static_cast<int>(std::max_element(scores.begin(), scores.end()) - scores.begin());
+  ReferencePlan best = plans[chosen];
+  paths[chosen / kSpeeds].Continue(chosen % kSpeeds, &best);
   for (Pose2& p : best) p.heading = WrapAngle(p.heading);
   return best;
 }

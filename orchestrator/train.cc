@@ -1,0 +1,149 @@
+#include "orchestrator/train.h"
+
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <grpcpp/grpcpp.h>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "base/config.h"
+#include "base/files.h"
+#include "base/random.h"
+#include "base/stop.h"
+#include "orchestrator/live_view.h"
+#include "orchestrator/service.h"
+#include "orchestrator/supervisor.h"
+
+namespace swerve {
+namespace {
+
+bool Exists(const std::string& path) {
+  std::error_code ec;
+  return std::filesystem::exists(path, ec);
+}
+
+// Held for the life of the process: two supervisors in one directory would train twice.
+absl::Status LockRun(const RunDir& run) {
+  const std::string path = run.root() + "/lock";
+  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0) return ErrnoStatus(errno, "open", path);
+  if (flock(fd, LOCK_EX | LOCK_NB) == 0) return absl::OkStatus();
+  close(fd);
+  return absl::FailedPreconditionError(
+      absl::StrCat(run.root(), " is being trained in by another process; wait for it or use another --run"));
+}
+
+absl::Status WriteResult(const RunDir& run, const v1::StatusReply& status) {
+  const nlohmann::json json = {{"run_id", status.run_id()},
+                               {"steps", status.step()},
+                               {"groups_accepted", status.groups_accepted()},
+                               {"groups_dropped", status.groups_dropped()},
+                               {"seconds", status.elapsed_seconds()},
+                               {"finished", status.finished()},
+                               {"policy",
+                                {{"version", status.policy().version()},
+                                 {"directory", status.policy().directory()},
+                                 {"checksum", status.policy().checksum()}}}};
+  return WriteFileAtomically(run.root() + "/result.json", json.dump(2) + "\n");
+}
+
+}  // namespace
+
+std::string VersionsJson() {
+  const nlohmann::json json = {{"swerve", SWERVE_VERSION},
+                               {"compiler", __VERSION__},
+                               {"grpc", grpc::Version()},
+                               {"protobuf", absl::StrFormat("%d.%d.%d", GOOGLE_PROTOBUF_VERSION / 1000000,
+                                                            GOOGLE_PROTOBUF_VERSION / 1000 % 1000,
+                                                            GOOGLE_PROTOBUF_VERSION % 1000)},
+                               {"sqlite", sqlite3_libversion()},
+                               {"libtorch", SWERVE_LIBTORCH_VERSION}};
+  return json.dump(2) + "\n";
+}
+
+absl::StatusOr<v1::RunConfig> ResolveTrain(const TrainOptions& options) {
+  std::string file = options.config;
+  if (options.resume && file.empty()) {
+    std::string root = options.run_dir;
+    if (root.empty()) {
+      SWERVE_ASSIGN_OR_RETURN(const v1::RunConfig defaults, LoadRunConfig("", options.overrides));
+      root = defaults.run_dir();
+    }
+    file = RunDir(root).config();
+    if (!Exists(file)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("cannot resume: ", root, " holds no run; name it with --run, or leave --resume away"));
+    }
+  }
+  SWERVE_ASSIGN_OR_RETURN(v1::RunConfig config, LoadRunConfig(file, options.overrides));
+  if (!options.run_dir.empty()) config.set_run_dir(options.run_dir);
+  SWERVE_RETURN_IF_ERROR(TrainingScenes(config.scenes()).status());
+  const std::string model = config.policy().model() + "/config.json";
+  if (!Exists(model)) {
+    return absl::InvalidArgumentError(absl::StrCat("config: field 'policy.model': ", model,
+                                                   " does not exist; name a Hugging Face model directory"));
+  }
+  return config;
+}
+
+absl::Status PrepareRunDir(const RunDir& run, const v1::RunConfig& config, bool resume) {
+  const bool there = Exists(run.config());
+  if (there && !resume) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        run.root(), " holds a run already; go on with it by --resume, or choose another directory by --run"));
+  }
+  if (!there && resume) {
+    return absl::FailedPreconditionError(absl::StrCat(run.root(), " holds no run to resume"));
+  }
+  SWERVE_RETURN_IF_ERROR(run.Create());
+  SWERVE_RETURN_IF_ERROR(LockRun(run));
+  if (!Exists(run.run_id_file())) {
+    // Part of every episode, so it follows the seed alone where the same seed must give the same bytes.
+    const uint64_t key = config.deterministic() ? StreamSeed(config.seed(), HashName("run id"))
+                                                : StreamSeed(static_cast<uint64_t>(absl::GetCurrentTimeNanos()),
+                                                             static_cast<uint64_t>(getpid()));
+    SWERVE_RETURN_IF_ERROR(WriteFileAtomically(run.run_id_file(), absl::StrFormat("run-%08x\n", key >> 32)));
+  }
+  SWERVE_RETURN_IF_ERROR(WriteFileAtomically(run.versions(), VersionsJson()));
+  return WriteFileAtomically(run.config(), ToYaml(config));
+}
+
+absl::Status Train(const TrainOptions& options) {
+  SWERVE_ASSIGN_OR_RETURN(const v1::RunConfig config, ResolveTrain(options));
+  if (options.dry_run) {
+    std::printf("%s", ToYaml(config).c_str());
+    std::fprintf(stderr, "the configuration is good\n");
+    return absl::OkStatus();
+  }
+  const RunDir run(config.run_dir());
+  SWERVE_RETURN_IF_ERROR(PrepareRunDir(run, config, options.resume));
+  Stop::InstallSignalHandlers();
+  v1::StatusReply last;
+  absl::Status result;
+  {
+    LiveView view;
+    view.Message(absl::StrCat("training in ", run.root(), " (logs in ", run.root(), "/logs)"));
+    Supervisor supervisor(run, config, &view);
+    result = supervisor.Run();
+    last = supervisor.status();
+  }
+  if (last.run_id().empty()) return result;
+  SWERVE_RETURN_IF_ERROR(WriteResult(run, last));
+  if (absl::IsCancelled(result)) {
+    return absl::CancelledError(absl::StrCat("stopped after step ", last.step(), "; go on with: swerve train --resume --run ",
+                                             run.root()));
+  }
+  SWERVE_RETURN_IF_ERROR(result);
+  std::fprintf(stderr, "done: %llu steps, weights in %s\nsee it with: swerve report %s\n",
+               static_cast<unsigned long long>(last.step()), last.policy().directory().c_str(), run.root().c_str());
+  return absl::OkStatus();
+}
+
+}  // namespace swerve

@@ -8,6 +8,7 @@
 namespace swerve {
 
 // Fills Feedback.injected (8 poses, ego frame) and injected_text (a full response in the policy's own format).
+// A correct response gets OK without feedback.
 class GroundTruthTeacher final : public Teacher {
  public:
   v1::DiagnoseReply Diagnose(const v1::DiagnoseRequest& request, const v1::Scene& scene) const override;

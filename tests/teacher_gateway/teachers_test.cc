@@ -162,15 +162,14 @@ TEST(OracleTest, NoiseMovesDistancesAndIsReproducible) {
   EXPECT_NE(a.SerializeAsString(), Make("oracle")->Diagnose(request, scene).SerializeAsString());
 }
 
-TEST(EveryTeacherTest, PraisesWhatSucceededInTheSameWords) {
+TEST(SpeakingTeachersTest, PraiseWhatSucceededInTheSameWords) {
   v1::DiagnoseItem good;
   good.mutable_reward()->set_traj(0.8);  // exactly s counts as success
-  for (const char* kind : {"oracle", "rule", "ground_truth"}) {
+  for (const char* kind : {"oracle", "rule"}) {
     const auto reply = Make(kind)->Diagnose(Request({good}), v1::Scene());
     EXPECT_EQ(reply.results(0).outcome(), v1::OK);
     EXPECT_TRUE(reply.results(0).feedback().positive());
     EXPECT_EQ(reply.results(0).feedback().prompt_text(), kPraise);
-    EXPECT_EQ(reply.results(0).feedback().injected_size(), 0);
   }
 }
 
@@ -188,6 +187,14 @@ TEST(EveryTeacherTest, FailuresAreTypedPerItem) {
 TEST(RuleTest, SaysWrongAndTheGroundTruthsAction) {
   const auto reply = Make("rule")->Diagnose(Request({Crash("")}), StoppedLead());
   EXPECT_EQ(reply.results(0).feedback().prompt_text(), "wrong. action: should be stop, keep.");
+}
+
+TEST(GroundTruthTest, LeavesCorrectResponsesAlone) {
+  v1::DiagnoseItem good;
+  good.mutable_reward()->set_traj(1);
+  const auto reply = Make("ground_truth")->Diagnose(Request({good}), StoppedLead());
+  EXPECT_EQ(reply.results(0).outcome(), v1::OK);
+  EXPECT_FALSE(reply.results(0).has_feedback());
 }
 
 TEST(GroundTruthTest, InjectsTheWholeResponse) {

@@ -1,0 +1,144 @@
+#include "rollout_workers/refine.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "base/random.h"
+#include "policy/codec.h"
+#include "rollout_workers/rollout.h"
+#include "rollout_workers/score.h"
+#include "scenes/prompt.h"
+
+namespace swerve {
+namespace {
+
+// First original for which the teacher injects an answer; -1: none.
+int InjectedFor(const DiagnosedGroup& group) {
+  const auto& samples = group.scored.rollout.samples;
+  for (size_t i = 0; i < samples.size(); ++i) {
+    if (samples[i].outcome() == v1::OK && samples[i].feedback().injected_size() > 0) return static_cast<int>(i);
+  }
+  return -1;
+}
+
+absl::StatusOr<v1::Response> Injected(const v1::Feedback& feedback, const Engine& engine) {
+  SWERVE_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, engine.Tokenize(feedback.injected_text()));
+  v1::Response response;
+  response.set_text(feedback.injected_text());
+  response.mutable_token_ids()->Assign(ids.begin(), ids.end());
+  response.add_weight_versions(engine.policy().version());
+  response.set_finish(v1::STOP);
+  const Parsed parsed = ParsePose3(response.text());
+  response.set_parse(parsed.status);
+  for (const v1::Pose& pose : parsed.poses) *response.add_poses() = pose;
+  return response;
+}
+
+double BestOriginal(const DiagnosedGroup& group) {
+  double best = 0;
+  for (const v1::Sample& sample : group.scored.rollout.samples) {
+    if (sample.outcome() == v1::OK) best = std::max(best, sample.reward().traj());
+  }
+  return best;
+}
+
+// Scores `refinements` in one call and drops those without a usable reward.
+absl::Status ScoreAll(const std::string& scene_id, const v1::RunConfig& config, RewardClient& service,
+                      std::vector<v1::Refinement>* refinements) {
+  std::vector<const v1::Response*> responses;
+  for (const v1::Refinement& r : *refinements) responses.push_back(&r.response());
+  SWERVE_ASSIGN_OR_RETURN(const v1::ScoreGroupReply reply,
+                          service.ScoreGroup(ScoreRequest(scene_id, responses, config.reward())));
+  if (reply.rewards_size() != static_cast<int>(refinements->size())) {
+    return absl::DataLossError("the reward service answered for another number of refinements than it was asked");
+  }
+  std::vector<v1::Refinement> scored;
+  for (int i = 0; i < reply.rewards_size(); ++i) {
+    const v1::Reward& reward = reply.rewards(i);
+    if (!std::isfinite(reward.total()) || !std::isfinite(reward.traj())) continue;
+    scored.push_back(std::move((*refinements)[i]));
+    *scored.back().mutable_reward() = reward;
+  }
+  *refinements = std::move(scored);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::vector<RefineRequest> RefineRequests(const DiagnosedGroup& group, const v1::RunConfig& config) {
+  std::vector<RefineRequest> requests;
+  const RolloutGroup& rollout = group.scored.rollout;
+  for (size_t i = 0; i < rollout.samples.size(); ++i) {
+    const v1::Sample& sample = rollout.samples[i];
+    if (sample.outcome() != v1::OK || !sample.has_feedback() || sample.feedback().injected_size() > 0) continue;
+    if (sample.feedback().positive() && !config.rollout().refine_correct()) continue;
+    RefineRequest& request = requests.emplace_back();
+    request.of_sample = static_cast<int>(i);
+    request.generate.prompt.text =
+        FeedbackPromptText(*rollout.leased.scene, sample.response().text(), sample.feedback().prompt_text());
+    request.generate.prompt.image = rollout.leased.prompt.image;
+    request.generate.seeds = {SampleSeed(config.seed(), rollout.leased.lease, static_cast<int>(i), v1::FEEDBACK)};
+    request.generate.temperature = config.rollout().refine_temperature();
+    request.generate.max_new_tokens = config.rollout().max_new_tokens();
+  }
+  return requests;
+}
+
+bool WantsRefinement(const DiagnosedGroup& group, const v1::RunConfig& config) {
+  return config.rollout().k() > 0 && (InjectedFor(group) >= 0 || !RefineRequests(group, config).empty());
+}
+
+std::vector<int> SelectRefinements(absl::Span<const double> r_traj, double best_original, int k, uint64_t run_seed,
+                                   uint64_t group) {
+  std::vector<int> better;
+  for (size_t i = 0; i < r_traj.size(); ++i) {
+    if (r_traj[i] > best_original) better.push_back(static_cast<int>(i));
+  }
+  Random random(StreamSeed(run_seed, HashName("select refinements"), group));
+  const size_t take = std::min(better.size(), static_cast<size_t>(std::max(k, 0)));
+  for (size_t i = 0; i < take; ++i) std::swap(better[i], better[i + random.Below(better.size() - i)]);
+  better.resize(take);
+  std::sort(better.begin(), better.end());
+  return better;
+}
+
+RefinedGroup FinishRefine(DiagnosedGroup diagnosed, const std::vector<RefineRequest>& requests,
+                          std::vector<std::optional<v1::Response>> answers, const v1::RunConfig& config,
+                          const Engine& engine, RewardClient& service, absl::Status* failure) {
+  RefinedGroup group{std::move(diagnosed), {}};
+  const RolloutGroup& rollout = group.diagnosed.scored.rollout;
+  absl::Status status;
+  for (size_t i = 0; i < requests.size() && i < answers.size(); ++i) {
+    if (!answers[i] || answers[i]->token_ids().empty() || answers[i]->finish() == v1::CANCELLED) continue;
+    v1::Refinement& refinement = group.refinements.emplace_back();
+    *refinement.mutable_response() = *std::move(answers[i]);
+    refinement.set_of_sample(requests[i].of_sample);
+  }
+  if (const int sample = InjectedFor(group.diagnosed); sample >= 0) {
+    absl::StatusOr<v1::Response> injected = Injected(rollout.samples[sample].feedback(), engine);
+    status = injected.status();
+    if (injected.ok()) {
+      v1::Refinement& refinement = group.refinements.emplace_back();
+      *refinement.mutable_response() = *std::move(injected);
+      refinement.set_of_sample(sample);
+    }
+  }
+  if (!group.refinements.empty()) {
+    absl::Status scored = ScoreAll(rollout.leased.lease.scene_id(), config, service, &group.refinements);
+    if (!scored.ok()) {
+      group.refinements.clear();
+      status = std::move(scored);
+    }
+  }
+  std::vector<double> r_traj;
+  for (const v1::Refinement& r : group.refinements) r_traj.push_back(r.reward().traj());
+  for (const int i : SelectRefinements(r_traj, BestOriginal(group.diagnosed), config.rollout().k(), config.seed(),
+                                       rollout.leased.lease.group())) {
+    group.refinements[i].set_selected(true);
+  }
+  if (failure != nullptr) *failure = std::move(status);
+  return group;
+}
+
+}  // namespace swerve

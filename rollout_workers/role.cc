@@ -1,0 +1,69 @@
+#include "rollout_workers/role.h"
+
+#include <unistd.h>
+
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "base/random.h"
+#include "base/stop.h"
+#include "buffers/buffers.h"
+#include "rollout_workers/grpc_clients.h"
+#include "rollout_workers/worker.h"
+#include "scenes/store.h"
+
+namespace swerve {
+namespace {
+
+class RolloutRole final : public Role {
+ public:
+  RolloutRole(const RoleContext& context, std::unique_ptr<Engine> engine, std::unique_ptr<SceneStore> scenes,
+              std::unique_ptr<Buffers> buffers)
+      : config_(context.config), engine_(std::move(engine)), scenes_(std::move(scenes)), buffers_(std::move(buffers)) {
+    const int bytes = config_.reward().max_message_mb() << 20;
+    reward_ = MakeRewardClient(context.run, absl::Seconds(config_.reward().deadline_seconds()), bytes);
+    teacher_ = MakeTeacherClient(context.run, absl::Seconds(config_.teacher().deadline_seconds()), bytes);
+    orchestrator_ = MakeOrchestratorClient(context.run);
+    options_.name = context.role;
+    options_.incarnation = StreamSeed(static_cast<uint64_t>(absl::ToUnixNanos(absl::Now())), getpid());
+  }
+
+  absl::Status Run() override {
+    WorkerParts parts{engine_.get(),       reward_.get(),  teacher_.get(),
+                      orchestrator_.get(), buffers_.get(), [this](const std::string& id) { return scenes_->Get(id); }};
+    Worker worker(config_, std::move(parts), options_);
+    SWERVE_RETURN_IF_ERROR(worker.Run([] { return Stop::Requested(); }));
+    Stop::Wait();  // the run is over; the supervisor ends its roles together
+    return absl::OkStatus();
+  }
+
+ private:
+  const v1::RunConfig config_;
+  const std::unique_ptr<Engine> engine_;
+  const std::unique_ptr<SceneStore> scenes_;
+  const std::unique_ptr<Buffers> buffers_;
+  std::unique_ptr<RewardClient> reward_;
+  std::unique_ptr<TeacherClient> teacher_;
+  std::unique_ptr<OrchestratorClient> orchestrator_;
+  WorkerOptions options_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Role>> MakeRolloutRole(const RoleContext& context, const EngineFactory& make_engine) {
+  const v1::RunConfig& config = context.config;
+  const auto& dirs = config.scenes().train();
+  SWERVE_ASSIGN_OR_RETURN(std::unique_ptr<SceneStore> scenes,
+                          SceneStore::Open(std::vector<std::string>(dirs.begin(), dirs.end())));
+  SWERVE_ASSIGN_OR_RETURN(std::unique_ptr<Buffers> buffers,
+                          OpenBuffers(config.buffers().url(), context.run.root(), context.run_id));
+  EngineOptions options;
+  options.model_dir = config.policy().model();
+  options.device = config.policy().device();
+  options.threads = config.rollout().threads();
+  options.max_batch = std::max(1, config.rollout().groups_in_flight() * config.rollout().num_generations());
+  SWERVE_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, make_engine(options));
+  return std::make_unique<RolloutRole>(context, std::move(engine), std::move(scenes), std::move(buffers));
+}
+
+}  // namespace swerve

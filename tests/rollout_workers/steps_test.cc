@@ -1,0 +1,303 @@
+// Each step of the flow with scripted services.
+#include <gmock/gmock.h>
+
+#include <cmath>
+#include <limits>
+#include <set>
+
+#include "base/status_matchers.h"
+#include "policy/fake_engine.h"
+#include "rollout_workers/diagnose.h"
+#include "rollout_workers/episode.h"
+#include "rollout_workers/refine.h"
+#include "rollout_workers/rollout.h"
+#include "rollout_workers/score.h"
+#include "scenes/prompt.h"
+#include "tests/testing/fake_services.h"
+
+namespace swerve {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+v1::RunConfig Config(int n = 4) {
+  v1::RunConfig config;
+  config.set_seed(5);
+  config.mutable_rollout()->set_num_generations(n);
+  return config;
+}
+
+std::shared_ptr<const v1::Scene> AScene() {
+  auto scene = std::make_shared<v1::Scene>();
+  scene->set_id("s");
+  scene->mutable_ego()->set_vx(5);
+  scene->mutable_ego()->mutable_rear_axle();
+  return scene;
+}
+
+v1::Lease ALease(uint64_t group = 7) {
+  v1::Lease lease;
+  lease.set_scene_id("s");
+  lease.set_group(group);
+  lease.set_attempt(2);
+  return lease;
+}
+
+// A sampled group whose sample i says texts[i].
+RolloutGroup Sampled(const std::vector<std::string>& texts, const v1::RunConfig& config) {
+  size_t next = 0;
+  FakeEngine engine([&](const Prompt&, uint64_t) { return texts[next++]; });
+  const LeasedGroup leased = Prepare(ALease(), "run", AScene(), 16);
+  const GenerateRequest request = RolloutRequest(leased, config);
+  auto results = engine.Generate({request});
+  v1::PolicyManifest policy;
+  policy.set_version(3);
+  policy.set_checksum("abc");
+  return FinishRollout(leased, config, (*results)[0], policy, 1.5);
+}
+
+// r_traj is the number the response consists of.
+double Number(const std::string& text) { return text.empty() ? 0 : std::stod(text); }
+
+DiagnosedGroup Diagnosed(const std::vector<std::string>& texts, const v1::RunConfig& config) {
+  FakeReward reward(Number);
+  FakeTeacher teacher;
+  auto scored = Score(Sampled(texts, config), config, reward);
+  EXPECT_TRUE(scored.ok()) << scored.status();
+  return Diagnose(*std::move(scored), config, teacher);
+}
+
+std::vector<std::optional<v1::Response>> Answers(const std::vector<std::string>& texts) {
+  std::vector<std::optional<v1::Response>> answers;
+  for (const std::string& text : texts) {
+    v1::Response& r = answers.emplace_back(std::in_place).value();
+    r.set_text(text);
+    r.add_token_ids(1);
+    r.add_weight_versions(4);
+  }
+  return answers;
+}
+
+TEST(RolloutTest, EverySampleHasItsOwnReproducibleSeed) {
+  const v1::RunConfig config = Config();
+  const GenerateRequest a = RolloutRequest(Prepare(ALease(), "run", AScene(), 0), config);
+  const GenerateRequest b = RolloutRequest(Prepare(ALease(), "other run", AScene(), 0), config);
+  EXPECT_EQ(a.seeds, b.seeds);  // whoever samples, whichever attempt
+  EXPECT_EQ(std::set<uint64_t>(a.seeds.begin(), a.seeds.end()).size(), 4u);
+  EXPECT_NE(a.seeds, RolloutRequest(Prepare(ALease(8), "run", AScene(), 0), config).seeds);
+  EXPECT_NE(SampleSeed(5, ALease(), 0, v1::BASE), SampleSeed(5, ALease(), 0, v1::FEEDBACK));
+  EXPECT_DOUBLE_EQ(a.temperature, 1.2);
+  EXPECT_EQ(a.prompt.text, BasePromptText(*AScene()));
+  EXPECT_EQ(a.prompt.image, nullptr);
+}
+
+TEST(RolloutTest, PictureHasTheEnginesSize) {
+  const LeasedGroup group = Prepare(ALease(), "run", AScene(), 32);
+  ASSERT_NE(group.prompt.image, nullptr);
+  EXPECT_EQ(group.prompt.image->height, 32);
+}
+
+TEST(RolloutTest, CutOffAndMissingResponsesAreMasked) {
+  const v1::RunConfig config = Config(3);
+  GenerateResult result;
+  result.responses.resize(2);
+  result.responses[0].add_token_ids(1);
+  result.responses[1].add_token_ids(1);
+  result.responses[1].set_finish(v1::CANCELLED);
+  const RolloutGroup group = FinishRollout(Prepare(ALease(), "run", AScene(), 0), config, result, {}, 0);
+  ASSERT_EQ(group.samples.size(), 3u);
+  EXPECT_EQ(group.samples[0].outcome(), v1::OK);
+  EXPECT_EQ(group.samples[1].outcome(), v1::UNAVAILABLE);
+  EXPECT_EQ(group.samples[2].outcome(), v1::INTERNAL);
+}
+
+TEST(ScoreTest, AFailingServiceIsAnErrorNotAZero) {
+  const v1::RunConfig config = Config();
+  FakeReward reward(Number);
+  reward.Fail({absl::DeadlineExceededError("slow")});
+  EXPECT_THAT(Score(Sampled({"0", "0", "0", "0"}, config), config, reward),
+              StatusIs(absl::StatusCode::kDeadlineExceeded, HasSubstr("slow")));
+}
+
+TEST(ScoreTest, MaskedSamplesAreNotAskedAboutAndKeepNoReward) {
+  const v1::RunConfig config = Config();
+  RolloutGroup group = Sampled({"0.1", "0.2", "0.3", "0.4"}, config);
+  group.samples[1].set_outcome(v1::UNAVAILABLE);
+  FakeReward reward(Number);
+  SWERVE_ASSERT_OK_AND_ASSIGN(const ScoredGroup scored, Score(std::move(group), config, reward));
+  EXPECT_FALSE(scored.rollout.samples[1].has_reward());
+  EXPECT_DOUBLE_EQ(scored.rollout.samples[2].reward().traj(), 0.3);
+}
+
+TEST(ScoreTest, ARewardThatIsNotFiniteMasksItsSample) {
+  const v1::RunConfig config = Config();
+  FakeReward reward([](const std::string& t) { return t == "x" ? std::nan("") : 0.5; });
+  SWERVE_ASSERT_OK_AND_ASSIGN(const ScoredGroup scored, Score(Sampled({"x", "1", "1", "1"}, config), config, reward));
+  EXPECT_EQ(scored.rollout.samples[0].outcome(), v1::INTERNAL);
+  EXPECT_FALSE(scored.rollout.samples[0].has_reward());
+  FakeReward broken([](const std::string&) { return std::numeric_limits<double>::infinity(); });
+  EXPECT_THAT(Score(Sampled({"1", "1", "1", "1"}, config), config, broken),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("fewer than two")));
+}
+
+TEST(ScoreTest, WeightsOfTheConfigurationAreSent) {
+  v1::RewardConfig config;
+  for (double w : {1.0, 0.5, 0.25}) config.add_reward_weights(w);
+  EXPECT_DOUBLE_EQ(ScoreRequest("s", {}, config).weights().goal(), 0.25);
+  EXPECT_FALSE(ScoreRequest("s", {}, v1::RewardConfig()).has_weights());
+}
+
+TEST(DiagnoseTest, AFailingTeacherLeavesRewardsAloneAndSaysWhy) {
+  const v1::RunConfig config = Config(2);
+  FakeReward reward(Number);
+  FakeTeacher teacher;
+  teacher.Fail(absl::DeadlineExceededError("slow"));
+  SWERVE_ASSERT_OK_AND_ASSIGN(ScoredGroup scored, Score(Sampled({"0.3", "0.9"}, config), config, reward));
+  const DiagnosedGroup group = Diagnose(std::move(scored), config, teacher);
+  for (const v1::Sample& sample : group.scored.rollout.samples) {
+    EXPECT_EQ(sample.outcome(), v1::OK);
+    EXPECT_EQ(sample.feedback_outcome(), v1::TIMEOUT);
+    EXPECT_FALSE(sample.has_feedback());
+  }
+  EXPECT_DOUBLE_EQ(group.scored.rollout.samples[0].reward().traj(), 0.3);
+  EXPECT_FALSE(WantsRefinement(group, config));
+}
+
+TEST(DiagnoseTest, TeacherNoneIsNotAsked) {
+  v1::RunConfig config = Config(2);
+  config.mutable_teacher()->set_kind("none");
+  FakeReward reward(Number);
+  FakeTeacher teacher;
+  SWERVE_ASSERT_OK_AND_ASSIGN(ScoredGroup scored, Score(Sampled({"0.3", "0.9"}, config), config, reward));
+  const DiagnosedGroup group = Diagnose(std::move(scored), config, teacher);
+  EXPECT_EQ(teacher.calls(), 0);
+  EXPECT_EQ(group.teacher, "none");
+  EXPECT_FALSE(WantsRefinement(group, config));
+}
+
+TEST(RefineTest, AsksOncePerResponseWithItsOwnReport) {
+  v1::RunConfig config = Config(2);
+  const DiagnosedGroup group = Diagnosed({"0.3", "0.9"}, config);
+  const auto requests = RefineRequests(group, config);
+  ASSERT_EQ(requests.size(), 2u);
+  EXPECT_EQ(requests[0].generate.prompt.text, FeedbackPromptText(*AScene(), "0.3", "better"));
+  EXPECT_EQ(requests[1].generate.prompt.text, FeedbackPromptText(*AScene(), "0.9", "right"));
+  EXPECT_THAT(requests[0].generate.seeds, ElementsAre(SampleSeed(5, ALease(), 0, v1::FEEDBACK)));
+  EXPECT_NE(requests[0].generate.prompt.image, nullptr);
+  config.mutable_rollout()->set_refine_correct(false);
+  EXPECT_EQ(RefineRequests(group, config).size(), 1u);
+}
+
+TEST(SelectTest, OnlyWhatBeatsEveryOriginalCompetes) {
+  EXPECT_THAT(SelectRefinements({0.5, 0.9, 0.7}, 0.7, 2, 1, 1), ElementsAre(1));  // equal is not better
+  EXPECT_THAT(SelectRefinements({0.5, 0.6}, 0.7, 1, 1, 1), IsEmpty());
+  EXPECT_THAT(SelectRefinements({0.8, 0.9}, 0.7, 0, 1, 1), IsEmpty());
+  EXPECT_THAT(SelectRefinements({0.8, 0.9, 1.0}, 0.7, 3, 1, 1), ElementsAre(0, 1, 2));
+}
+
+TEST(SelectTest, DrawsEachWithTheSameChanceFromTheGroupsOwnStream) {
+  std::vector<int> counts(4, 0);
+  for (uint64_t group = 0; group < 4000; ++group) {
+    const auto chosen = SelectRefinements({0.8, 0.1, 0.9, 1.0}, 0.7, 1, 1, group);
+    ASSERT_EQ(chosen.size(), 1u);
+    EXPECT_EQ(chosen, SelectRefinements({0.8, 0.1, 0.9, 1.0}, 0.7, 1, 1, group));
+    ++counts[chosen[0]];
+  }
+  EXPECT_EQ(counts[1], 0);
+  for (int i : {0, 2, 3}) EXPECT_NEAR(counts[i], 1333, 120);
+}
+
+TEST(RefineTest, KeepsAllScoredRefinementsAndMarksTheSelected) {
+  const v1::RunConfig config = Config(2);
+  DiagnosedGroup group = Diagnosed({"0.3", "0.5"}, config);
+  const auto requests = RefineRequests(group, config);
+  FakeReward reward(Number);
+  FakeEngine engine([](const Prompt&, uint64_t) { return ""; });
+  const RefinedGroup refined = FinishRefine(std::move(group), requests, Answers({"0.4", "0.9"}), config, engine, reward);
+  ASSERT_EQ(refined.refinements.size(), 2u);
+  EXPECT_FALSE(refined.refinements[0].selected());
+  EXPECT_TRUE(refined.refinements[1].selected());
+  EXPECT_EQ(refined.refinements[1].of_sample(), 1);
+}
+
+TEST(RefineTest, WhatWasNotSampledOrScoredIsLeftOut) {
+  const v1::RunConfig config = Config(2);
+  const auto run = [&](absl::Status scorer, absl::Status* failure) {
+    DiagnosedGroup group = Diagnosed({"0.3", "0.5"}, config);
+    const auto requests = RefineRequests(group, config);
+    auto answers = Answers({"0.4", "0.9"});
+    answers[0].reset();
+    FakeReward reward(Number);
+    reward.Fail({scorer});
+    FakeEngine engine([](const Prompt&, uint64_t) { return ""; });
+    return FinishRefine(std::move(group), requests, std::move(answers), config, engine, reward, failure).refinements;
+  };
+  absl::Status failure;
+  const auto one = run(absl::OkStatus(), &failure);
+  ASSERT_EQ(one.size(), 1u);
+  EXPECT_EQ(one[0].of_sample(), 1);
+  EXPECT_OK(failure);
+  EXPECT_THAT(run(absl::UnavailableError("gone"), &failure), IsEmpty());
+  EXPECT_THAT(failure, StatusIs(absl::StatusCode::kUnavailable, HasSubstr("gone")));
+}
+
+TEST(RefineTest, AnInjectedAnswerIsTokenisedScoredAndCompetes) {
+  const v1::RunConfig config = Config(2);
+  DiagnosedGroup group = Diagnosed({"0.3", "0.5"}, config);
+  for (v1::Sample& sample : group.scored.rollout.samples) {
+    sample.mutable_feedback()->add_injected();
+    sample.mutable_feedback()->set_injected_text("1.0");
+  }
+  EXPECT_THAT(RefineRequests(group, config), IsEmpty());
+  EXPECT_TRUE(WantsRefinement(group, config));
+  FakeReward reward(Number);
+  FakeEngine engine([](const Prompt&, uint64_t) { return ""; });
+  const RefinedGroup refined = FinishRefine(std::move(group), {}, {}, config, engine, reward);
+  ASSERT_EQ(refined.refinements.size(), 1u);  // once per group, not once per failure
+  const v1::Refinement& r = refined.refinements[0];
+  EXPECT_THAT(r.response().token_ids(), ElementsAre('1', '.', '0', FakeEngine::kEnd));
+  EXPECT_TRUE(r.selected());
+  EXPECT_DOUBLE_EQ(r.reward().traj(), 1.0);
+}
+
+TEST(EpisodeTest, CarriesEverythingAndTheOldestVersion) {
+  v1::RunConfig config = Config(2);
+  config.mutable_teacher()->set_kind("oracle");
+  DiagnosedGroup group = Diagnosed({"0.3", "0.5"}, config);
+  group.scored.rollout.samples[1].mutable_response()->set_weight_versions(0, 2);
+  const auto requests = RefineRequests(group, config);
+  FakeReward reward(Number);
+  FakeEngine engine([](const Prompt&, uint64_t) { return ""; });
+  RefinedGroup refined = FinishRefine(std::move(group), requests, Answers({"0.4", "0.9"}), config, engine, reward);
+  const v1::Episode e = MakeEpisode(refined, config, absl::FromUnixSeconds(9));
+  EXPECT_EQ(e.run_id(), "run");
+  EXPECT_EQ(e.scene_id(), "s");
+  EXPECT_EQ(e.group(), 7u);
+  EXPECT_EQ(e.attempt(), 2u);
+  EXPECT_GT(e.prompt_ids_size(), 0);
+  EXPECT_EQ(e.samples_size(), 2);
+  EXPECT_EQ(e.refinements_size(), 2);
+  EXPECT_EQ(e.weight_version(), 0);  // FakeEngine samples as version 0
+  EXPECT_EQ(e.policy_checksum(), "abc");
+  EXPECT_EQ(e.teacher(), "oracle");
+  EXPECT_EQ(e.created_us(), 9000000);
+  EXPECT_DOUBLE_EQ(e.generate_seconds(), 1.5);
+  config.set_deterministic(true);
+  const v1::Episode again = MakeEpisode(refined, config, absl::FromUnixSeconds(10));
+  EXPECT_EQ(again.SerializeAsString(), MakeEpisode(refined, config, absl::FromUnixSeconds(11)).SerializeAsString());
+}
+
+TEST(EpisodeTest, MaskedSamplesDoNotCountForDifficulty) {
+  v1::Episode e;
+  for (double r : {0.2, 0.8}) {
+    e.add_samples()->set_outcome(v1::OK);
+    e.mutable_samples(e.samples_size() - 1)->mutable_reward()->set_traj(r);
+  }
+  e.add_samples()->set_outcome(v1::UNAVAILABLE);
+  EXPECT_THAT(OutcomeOf(e).r_traj, ElementsAre(0.2, 0.8));
+}
+
+}  // namespace
+}  // namespace swerve

@@ -2,12 +2,15 @@
 
 #include <CLI/CLI.hpp>
 
+#include "evaluation/commands.h"
 #include "learner/objective_commands.h"
 #include "learner/sft_data_commands.h"
 #include "reward_service/commands.h"
 #include "scenes/generator/commands.h"
 #include "orchestrator/commands.h"
+#include "teacher_gateway/commands.h"
 #ifdef SWERVE_WITH_TORCH
+#include "rollout_workers/commands.h"
 #include "learner/sft_commands.h"
 #include "policy/commands.h"
 #endif
@@ -23,9 +26,13 @@ void AddAllCommands(CLI::App& app) {
   AddSftDataCommands(app);
   AddGeneratorCommands(app);
   AddRewardCommands(app);
+  AddReportCommands(app);
+  AddTeacherCommands(app);
 #ifdef SWERVE_WITH_TORCH
+  AddEvalCommands(app);
   AddSftCommands(app);
   AddPolicyCommands(app);
+  AddRolloutCommands(app);
 #endif
 }
 

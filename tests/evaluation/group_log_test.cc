@@ -1,0 +1,74 @@
+// What a run remembers of its groups once the episode store has forgotten them.
+#include "evaluation/group_log.h"
+
+#include <filesystem>
+
+#include "base/files.h"
+#include "base/status_matchers.h"
+
+namespace swerve {
+namespace {
+
+using ::testing::HasSubstr;
+
+v1::Episode MakeEpisode(uint64_t group, std::vector<double> originals, std::vector<double> refinements) {
+  v1::Episode e;
+  e.set_scene_id("scene");
+  e.set_group(group);
+  for (double r : originals) {
+    v1::Sample* s = e.add_samples();
+    s->set_outcome(v1::OK);
+    s->mutable_reward()->set_traj(r);
+    s->mutable_response()->set_text("wrong " + std::to_string(e.samples_size() - 1));
+    s->mutable_feedback()->set_prompt_text("brake " + std::to_string(e.samples_size() - 1));
+  }
+  for (double r : refinements) {
+    v1::Refinement* f = e.add_refinements();
+    f->set_of_sample(e.refinements_size() - 1);
+    f->mutable_reward()->set_traj(r);
+    f->mutable_response()->set_text("right");
+    f->mutable_response()->add_poses()->set_x(3);
+  }
+  return e;
+}
+
+TEST(GroupLog, RescueNeedsTotalFailureAndASuccessfulRefinement) {
+  const GroupRecord rescued = RecordOf(MakeEpisode(1, {0, 0, 0}, {0, 0.4, 0.9}));
+  EXPECT_TRUE(rescued.total_failure && rescued.rescued);
+  EXPECT_EQ(rescued.failing.text, "wrong 2");
+  EXPECT_EQ(rescued.feedback, "brake 2");
+  EXPECT_EQ(rescued.refined.pdms, 0.9);
+  EXPECT_FALSE(RecordOf(MakeEpisode(1, {0, 0}, {0, 0})).rescued);
+  const GroupRecord fine = RecordOf(MakeEpisode(1, {0, 0.5}, {1, 1}));
+  EXPECT_FALSE(fine.total_failure || fine.rescued);
+  EXPECT_EQ(fine.mean, 0.25);
+}
+
+TEST(GroupLog, MaskedSamplesAreNoFailures) {
+  v1::Episode e = MakeEpisode(1, {0, 0}, {});
+  for (v1::Sample& s : *e.mutable_samples()) s.set_outcome(v1::UNAVAILABLE);
+  EXPECT_FALSE(RecordOf(e).total_failure);
+  EXPECT_EQ(RecordOf(e).originals, 0);
+}
+
+TEST(GroupLog, ReadsBackAndSurvivesAKill) {
+  const std::string dir = testing::TempDir() + "/group_log";
+  std::filesystem::remove_all(dir);
+  ASSERT_OK(MakeDirectories(dir));
+  ASSERT_OK(WriteFileAtomically(dir + "/groups.jsonl", "{\"group\":0,\"sce"));
+  for (int resumed = 0; resumed < 2; ++resumed) {
+    SWERVE_ASSERT_OK_AND_ASSIGN(auto log, GroupLog::Open(dir));
+    ASSERT_OK(log->Write(MakeEpisode(3, {0, 0}, {0.7, 0})));
+    ASSERT_OK(log->Write(MakeEpisode(2, {0.5, 1}, {})));
+  }
+  SWERVE_ASSERT_OK_AND_ASSIGN(const auto groups, ReadGroups(dir));
+  ASSERT_EQ(groups.size(), 2u);
+  EXPECT_EQ(groups[0].group, 2u);
+  EXPECT_TRUE(groups[1].rescued);
+  EXPECT_EQ(groups[1].refined.poses.size(), 1u);
+  EXPECT_EQ(groups[1].refined.poses[0].x(), 3);
+  EXPECT_THAT(ReadGroups(dir + "/none"), StatusIs(absl::StatusCode::kNotFound, HasSubstr("groups.jsonl")));
+}
+
+}  // namespace
+}  // namespace swerve

@@ -31,12 +31,12 @@ int Pump(z_stream* stream, Step step, std::string* out) {
 }  // namespace
 
 absl::StatusOr<std::string> ReadMaybeGzip(const std::string& path) {
-  SWERVE_ASSIGN_OR_RETURN(std::string raw, ReadFile(path));
-  if (raw.size() < 2 || raw[0] != '\x1f' || raw[1] != '\x8b') return raw;
+  absl::StatusOr<std::string> raw = ReadFile(path);
+  if (!raw.ok() || !absl::StartsWith(*raw, "\x1f\x8b")) return raw;
   std::string out;
   z_stream stream{};
-  stream.next_in = reinterpret_cast<Bytef*>(raw.data());
-  stream.avail_in = static_cast<uInt>(raw.size());
+  stream.next_in = reinterpret_cast<Bytef*>(raw->data());
+  stream.avail_in = static_cast<uInt>(raw->size());
   if (inflateInit2(&stream, kGzip) != Z_OK) return absl::InternalError("zlib: cannot start");
   int code = Pump(&stream, [](z_stream* s) { return inflate(s, Z_NO_FLUSH); }, &out);
   inflateEnd(&stream);

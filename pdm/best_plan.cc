@@ -38,12 +38,13 @@ double Blend(double from, double slope, double to, double s, double length) {
 
 struct Plan {
   std::vector<Pose2> poses;
-  double pdms = 0, cost = 0;
+  double pdms = 0, cost = 0, robust = 0;
 };
 
 class Search {
  public:
-  Search(const PreparedScene& scene, const v1::Scene& proto) : scene_(scene), path_(Centerline(proto, scene.origin()), 0) {
+  Search(const PreparedScene& scene, const v1::Scene& proto, const BestPlanOptions& options = {})
+      : scene_(scene), options_(options), path_(Centerline(proto, scene.origin()), 0) {
     const EgoRow& ego = scene.ego();
     const auto projection = path_.line().Project({ego.x, ego.y});
     s0_ = projection.arc;
@@ -71,7 +72,8 @@ class Search {
       for (const SpeedProfile& speed : speeds) Try({.to = 0, .reach = reach}, speed, &plans);
       if (reach < 20 && std::abs(d0_) < 0.2 && std::abs(slope0_) < 0.01) break;
     }
-    if (BestPdms(plans) < 0.97) Sidestep(&plans);
+    // Braking is what a driver does first; steering round is for what stands in the way, or when braking is too late.
+    if (options_.go_around || BestPdms(plans) < 0.9) Sidestep(&plans);
     return Choose(&plans);
   }
 
@@ -202,6 +204,10 @@ class Search {
     // Small preferences among equals: no detours, no needless braking, no hurry.
     plan.cost = 0.010 * std::abs(lateral.to) + 0.004 * std::abs(speed.accel) + (speed.start > 0 ? 0.006 : 0.0) +
                 (speed.again < 9 ? 0.012 : 0.0) + (lateral.hold < 1e6 ? 0.004 : 0.0);
+    if (options_.go_around) {
+      const Pose2& end = plan.poses.back();
+      plan.cost += 0.12 * std::max(0.0, 1 - std::hypot(end.x, end.y) / std::max(4 * v0_, 1.0));
+    }
     plans->push_back(std::move(plan));
   }
 
@@ -246,7 +252,7 @@ class Search {
   }
 
   Plan Choose(std::vector<Plan>* plans) const {
-    if (plans->empty()) return Plan{Make({}, {0, -3, 0}), 0, 0};
+    if (plans->empty()) return Plan{Make({}, {0, -3, 0})};
     auto value = [](const Plan& p) { return p.pdms - p.cost; };
     std::sort(plans->begin(), plans->end(), [&](const Plan& a, const Plan& b) { return value(a) > value(b); });
     const size_t finalists = std::min<size_t>(plans->size(), 14);
@@ -254,13 +260,15 @@ class Search {
     double top = -1;
     for (size_t i = 0; i < finalists; ++i) {
       if (value((*plans)[i]) + 0.5 <= top) break;  // cannot win any more
-      const double total = value((*plans)[i]) + 0.5 * Robust((*plans)[i].poses);
+      (*plans)[i].robust = Robust((*plans)[i].poses);
+      const double total = value((*plans)[i]) + 0.5 * (*plans)[i].robust;
       if (total > top + 1e-9) top = total, best = i;
     }
     return (*plans)[best];
   }
 
   const PreparedScene& scene_;
+  const BestPlanOptions options_;
   PosePath path_;
   double s0_ = 0, d0_ = 0, slope0_ = 0, v0_ = 0, limit_ = 0, cruise_ = 0;
   std::vector<double> ceiling_;  // m/s per metre ahead
@@ -273,12 +281,20 @@ absl::Status CheckCenterline(const v1::Scene& scene) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<Pose2>> BestPlan(const v1::Scene& scene, double* pdms) {
+absl::StatusOr<std::vector<Pose2>> BestPlan(const v1::Scene& scene, const BestPlanOptions& options,
+                                            BestPlanQuality* quality) {
   SWERVE_RETURN_IF_ERROR(CheckCenterline(scene));
   SWERVE_ASSIGN_OR_RETURN(auto prepared, Prepare(scene));
-  Plan plan = Search(*prepared, scene).Run();
-  if (pdms != nullptr) *pdms = plan.pdms;
+  Plan plan = Search(*prepared, scene, options).Run();
+  if (quality != nullptr) *quality = {plan.pdms, plan.robust};
   return plan.poses;
+}
+
+absl::StatusOr<std::vector<Pose2>> BestPlan(const v1::Scene& scene, double* pdms) {
+  BestPlanQuality quality;
+  SWERVE_ASSIGN_OR_RETURN(std::vector<Pose2> poses, BestPlan(scene, {}, &quality));
+  if (pdms != nullptr) *pdms = quality.pdms;
+  return poses;
 }
 
 absl::StatusOr<std::vector<Pose2>> NaivePlan(const v1::Scene& scene, bool straight) {

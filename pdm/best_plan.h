@@ -12,8 +12,19 @@
 
 namespace swerve::pdm {
 
-// 8 poses, ego frame, 0.5 … 4.0 s. `pdms` (may be null): its score. Needs resolved_v1.
-// INVALID_ARGUMENT: the scene cannot be scored.
+struct BestPlanOptions {
+  // Among plans of nearly equal score prefer the one that gets on: round a standing obstacle rather than behind it.
+  bool go_around = false;
+};
+struct BestPlanQuality {
+  double pdms = 0;    // of the plan
+  double robust = 0;  // mean PDMS when it is driven a little to the left, to the right, too fast, too slow, or rounded
+};
+
+// 8 poses, ego frame, 0.5 … 4.0 s. Needs resolved_v1. INVALID_ARGUMENT: the scene cannot be scored.
+absl::StatusOr<std::vector<Pose2>> BestPlan(const v1::Scene& scene, const BestPlanOptions& options,
+                                            BestPlanQuality* quality);
+// The same with default options; `pdms` (may be null): its score.
 absl::StatusOr<std::vector<Pose2>> BestPlan(const v1::Scene& scene, double* pdms);
 
 // The plan of a driver who notices nothing: along the centreline at constant speed, keeping the lateral offset.

@@ -28,6 +28,7 @@ struct Draft {
   double speed = 0;                // m/s
   double accel = 0;                // m/s^2, also over the past 1.5 s
   v1::NavigationCommand command = v1::MOVE_FORWARD;
+  bool go_around = false;          // the good driver passes the obstacle instead of waiting behind it
   std::vector<Actor> actors;
 
   // Where the ego's centre would be on `line` after t seconds at constant speed.

@@ -20,6 +20,7 @@ double Hump(double s, double from, double to, double ramp) {
 }  // namespace
 
 void ParkedObstacle(Random& rng, Draft* draft) {
+  draft->go_around = true;
   StreetSpec spec = RandomStreetSpec(rng);
   spec.limit = std::min(spec.limit, 11.1);
   spec.lanes = std::min(spec.lanes, 2);
@@ -46,6 +47,7 @@ void ParkedObstacle(Random& rng, Draft* draft) {
 }
 
 void UnclearBoundary(Random& rng, Draft* draft) {
+  draft->go_around = true;
   const double side = rng.Chance(0.65) ? -1 : 1;  // where the edge cuts in
   const double limit = rng.Uniform(6, 11);
   const Path base = RandomLine(rng, 45, 110, 0.2);
@@ -87,14 +89,15 @@ void UnclearBoundary(Random& rng, Draft* draft) {
 }
 
 void TemporaryRuleChange(Random& rng, Draft* draft) {
+  draft->go_around = true;
   StreetSpec spec = RandomStreetSpec(rng);
   spec.lanes = std::min(spec.lanes, 2);
   if (spec.lanes == 1) spec.opposite = 1;
   spec.limit = std::min(spec.limit, 11.1);
   const Street street = LayStreet(draft, rng, RandomLine(rng, 45, 125, 0.1), spec, 0);
-  Cruise(draft, rng, spec.limit, 0.55, 0.9);
+  Cruise(draft, rng, spec.limit, 0.6, 0.9);
   const double w = spec.lane_width;
-  const double start = draft->Reach(rng.Uniform(1.2, 1.9)) + 3, taper = rng.Uniform(8, 16);
+  const double start = draft->Reach(rng.Uniform(1.1, 1.6)) + 3, taper = draft->speed * rng.Uniform(0.8, 1.3);
   const double end = start + taper + rng.Uniform(18, 40);
   const double right = -w / 2 - 0.1, left = w / 2 - rng.Uniform(0.2, 0.7);
   const int cones = static_cast<int>(std::ceil(taper / rng.Uniform(2.0, 3.0)));
@@ -108,7 +111,7 @@ void TemporaryRuleChange(Random& rng, Draft* draft) {
   draft->Add(Standing(sign, {v1::CZONE_SIGN, 0.4, 0.9, 1.5}));
   draft->Add(Standing(draft->line.At(start + taper + 1.0, right + 1.4), BarrierBody(rng)));
   // Behind the barrier: the work itself.
-  draft->Add(Standing(draft->line.At(start + taper + rng.Uniform(6, 9), -rng.Uniform(0.3, 0.7)), rng.Chance(0.5) ? Truck(rng) : Car(rng)));
+  draft->Add(Standing(draft->line.At(start + taper + rng.Uniform(4.5, 6.5), -rng.Uniform(0.3, 0.7)), rng.Chance(0.5) ? Truck(rng) : Car(rng)));
   const int workers = static_cast<int>(rng.Below(3));
   for (int i = 0; i < workers; ++i) {
     draft->AddBackground(Standing(draft->line.At(start + taper + rng.Uniform(12, 22), rng.Uniform(right, 0)), PedestrianBody(rng)));
@@ -126,6 +129,7 @@ void UnconventionalObstacle(Random& rng, Draft* draft) {
   const double meet = 1.0 + draft->speed / rng.Uniform(5.5, 8.0);
   const Pose at = draft->line.At(draft->Reach(meet) + rng.Uniform(1, 3));
   const int kind = static_cast<int>(rng.Below(4));
+  draft->go_around = kind == 1 || kind == 2;
   if (kind == 0) {  // a herd or a dog, crossing unsteadily
     const double from = rng.Chance(0.5) ? 1 : -1;
     const int animals = 1 + static_cast<int>(rng.Below(3));

@@ -29,7 +29,10 @@ absl::StatusOr<Generated> Draw(const Family& family, uint64_t stream) {
   Generated out;
   out.scene = Finish(draft, rng);
   SWERVE_RETURN_IF_ERROR(pdm::Resolve(&out.scene));
-  SWERVE_ASSIGN_OR_RETURN(std::vector<pdm::Pose2> best, pdm::BestPlan(out.scene, &out.gt_pdms));
+  pdm::BestPlanQuality quality;
+  SWERVE_ASSIGN_OR_RETURN(std::vector<pdm::Pose2> best, pdm::BestPlan(out.scene, {.go_around = draft.go_around}, &quality));
+  out.gt_pdms = quality.pdms;
+  out.gt_robust = quality.robust;
   for (const pdm::Pose2& p : best) {
     v1::Pose* q = out.scene.add_gt();
     q->set_x(p.x), q->set_y(p.y), q->set_heading(p.heading);
@@ -52,7 +55,7 @@ struct Line {
 absl::StatusOr<Generated> GenerateScene(const Family& family, uint64_t seed, uint64_t index) {
   for (int draw = 0; draw < kDraws; ++draw) {
     SWERVE_ASSIGN_OR_RETURN(Generated out, Draw(family, StreamSeed(seed, HashName(family.name), index, draw)));
-    if (out.gt_pdms < kWorstGt) continue;
+    if (out.gt_pdms < kWorstGt || out.gt_robust < kWorstRobust) continue;
     out.rejected = draw;
     v1::Scene& scene = out.scene;
     scene.set_id(absl::StrFormat("gen_%s_%d_%06d", family.name, seed, index));

@@ -19,12 +19,14 @@ struct Generated {
   v1::Scene scene;
   int rejected = 0;          // draws thrown away before this one
   double gt_pdms = 0;
+  double gt_robust = 0;      // mean PDMS of GT driven a little wrong
   double naive_pdms = 0;     // of going on along the lane at constant speed
   double straight_pdms = 0;  // of going on straight at constant speed
 };
 
-// Draws whose best plan scores below this are thrown away.
-inline constexpr double kWorstGt = 0.5;
+// Draws whose best plan scores below this, or where that plan bears no imprecision, are thrown away.
+inline constexpr double kWorstGt = 0.7;
+inline constexpr double kWorstRobust = 0.6;
 
 // INTERNAL: no draw of many was good enough (a broken family).
 absl::StatusOr<Generated> GenerateScene(const Family& family, uint64_t seed, uint64_t index);

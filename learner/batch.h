@@ -1,0 +1,56 @@
+// Episodes as rows of one optimiser batch: originals, then selected refinements, group after group, all under the base
+// prompt. Plain values; torch-free.
+#ifndef SWERVE_LEARNER_BATCH_H_
+#define SWERVE_LEARNER_BATCH_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "base/image.h"
+#include "learner/objective.h"
+#include "learner/objective_config.h"
+#include "swerve/v1/episode.pb.h"
+
+namespace swerve {
+
+struct BatchGroup {
+  uint64_t group = 0;  // admission number
+  std::string scene_id;
+  std::vector<int32_t> prompt_ids;     // base prompt, image tokens expanded
+  std::shared_ptr<const Image> image;  // null for a text model
+};
+
+struct BatchRow {
+  int group = 0;  // index into groups
+  std::vector<int32_t> response_ids;
+  std::vector<double> old_lp;  // sampling log-probabilities; empty for refinements
+};
+
+struct Batch {
+  std::vector<BatchGroup> groups;
+  std::vector<BatchRow> rows;
+  std::vector<ObjectiveRow> objective;  // parallel to rows
+  std::map<std::string, double> metrics;  // of the data: rewards, failures, lengths, staleness
+};
+
+// The picture a scene's base prompt was asked with. NOT_FOUND: unknown scene.
+using ImageSource = std::function<absl::StatusOr<std::shared_ptr<const Image>>(const std::string& scene_id)>;
+
+// A sample that was not scored, or whose tokens and log-probabilities do not match, is a masked row. A refinement row
+// exists where one was selected and the objective has a place for it (never more than its k). A scene whose image
+// cannot be had masks its whole group. `version`: weight version before this batch's step.
+absl::StatusOr<Batch> MakeBatch(absl::Span<const v1::Episode> episodes, const ObjectiveSettings& objective,
+                                const ImageSource& images, int64_t version);
+
+// What the episodes tell, by TensorBoard name; values that no row supports are absent.
+std::map<std::string, double> DataMetrics(absl::Span<const v1::Episode> episodes, double success_threshold,
+                                          int64_t version);
+
+}  // namespace swerve
+
+#endif  // SWERVE_LEARNER_BATCH_H_

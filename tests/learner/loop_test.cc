@@ -1,0 +1,227 @@
+// The loop's promises: every group is trained on exactly once whatever is killed where, weights are announced only when
+// they can be found again, and a resumed run ends where an uninterrupted one does.
+#include "learner/loop.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "base/files.h"
+#include "base/status_matchers.h"
+#include "tests/testing/fake_buffers.h"
+#include "tests/testing/make_episode.h"
+
+namespace swerve {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::_;
+using testing::ElementsAre;
+
+// Its weights are the list of groups it was trained on.
+class FakeTrainer : public Trainer {
+ public:
+  absl::StatusOr<std::map<std::string, double>> Train(const Batch& batch, const ObjectivePlan& plan) override {
+    for (const BatchGroup& g : batch.groups) weights_ += absl::StrCat(g.group, " ");
+    return std::map<std::string, double>{{"train/loss", 1.0}};
+  }
+  absl::Status SavePolicy(const std::string& dir) override {
+    SWERVE_RETURN_IF_ERROR(MakeDirectories(dir));
+    return WriteFileAtomically(dir + "/model.safetensors", weights_);
+  }
+  absl::Status SaveState(const std::string& dir) override { return WriteFileAtomically(dir + "/weights", weights_); }
+  absl::Status LoadState(const std::string& dir) override {
+    SWERVE_ASSIGN_OR_RETURN(weights_, ReadFile(dir + "/weights"));
+    return absl::OkStatus();
+  }
+  std::string weights_;
+};
+
+class FakeLine : public OrchestratorLine {
+ public:
+  absl::Status Announce(const v1::PolicyManifest& policy) override {
+    if (fail_announce_at == policy.step()) {
+      fail_announce_at = ~0ull;
+      return absl::InternalError("killed");
+    }
+    announced.push_back(policy);
+    return absl::OkStatus();
+  }
+  absl::StatusOr<bool> Report(const std::map<std::string, double>&, uint64_t, bool done) override {
+    finished = finished || done;
+    return drain;
+  }
+  absl::StatusOr<v1::PolicyManifest> Newest() override {
+    return announced.empty() ? v1::PolicyManifest() : announced.back();
+  }
+  std::vector<v1::PolicyManifest> announced;
+  uint64_t fail_announce_at = ~0ull;
+  bool finished = false, drain = false;
+};
+
+class LoopTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    root_ = testing::TempDir() + "/loop-" + testing::UnitTest::GetInstance()->current_test_info()->name();
+    fs::remove_all(root_);
+    config_.mutable_learner()->set_steps(3);
+    config_.mutable_learner()->set_batch_groups(2);
+  }
+  void Store(std::initializer_list<uint64_t> groups) {
+    for (uint64_t g : groups) ASSERT_OK(store_.Append(MakeEpisode(g)));
+  }
+  // A process: fresh trainer, fresh loop, the same disk, store and orchestrator.
+  absl::Status RunOnce() {
+    LearnerLoop::Options options;
+    options.config = config_;
+    options.run = RunDir(root_);
+    options.trainer = &(trainer_ = FakeTrainer());
+    options.episodes = &store_;
+    options.orchestrator = &line_;
+    options.images = [](const std::string&) { return std::shared_ptr<const Image>(); };
+    options.stop_within = stop_within_;
+    SWERVE_RETURN_IF_ERROR(options.run.Create());
+    LearnerLoop loop(options);
+    return loop.Run();
+  }
+  std::vector<int64_t> Versions() const {
+    std::vector<int64_t> out;
+    for (const auto& p : line_.announced) out.push_back(p.version());
+    return out;
+  }
+  std::string root_;
+  v1::RunConfig config_;
+  FakeBuffers store_;
+  FakeTrainer trainer_;
+  FakeLine line_;
+  std::function<bool(absl::Duration)> stop_within_ = [](absl::Duration) { return true; };
+};
+
+TEST_F(LoopTest, TrainsPublishesAcknowledgesAndReportsTheEnd) {
+  Store({0, 1, 2, 3, 4, 5, 6});
+  ASSERT_OK(RunOnce());
+  EXPECT_EQ(trainer_.weights_, "0 1 2 3 4 5 ");
+  EXPECT_THAT(Versions(), ElementsAre(1, 2, 3));
+  EXPECT_TRUE(line_.finished);
+  EXPECT_EQ(store_.Stats()->waiting(), 1u);
+  EXPECT_EQ(*ReadFile(line_.announced.back().directory() + "/model.safetensors"), "0 1 2 3 4 5 ");
+  EXPECT_EQ(line_.announced.back().checksum().size(), 64u);
+  SWERVE_ASSERT_OK_AND_ASSIGN(const auto rows, ReadMetrics(root_));
+  ASSERT_EQ(rows.size(), 3u);
+  EXPECT_EQ(rows[2].values.at("groups/consumed"), 6);
+}
+
+TEST_F(LoopTest, KilledAfterTheCheckpointBeforeTheAnnouncement) {
+  Store({0, 1, 2, 3, 4, 5});
+  line_.fail_announce_at = 2;
+  EXPECT_THAT(RunOnce(), StatusIs(absl::StatusCode::kInternal, _));
+  EXPECT_EQ(store_.Stats()->acknowledged, 2u);  // the second batch is in the checkpoint, not acknowledged yet
+  ASSERT_OK(RunOnce());
+  EXPECT_EQ(trainer_.weights_, "0 1 2 3 4 5 ");
+  EXPECT_THAT(Versions(), ElementsAre(1, 2, 3));
+  EXPECT_EQ(store_.Stats()->waiting(), 0u);
+}
+
+TEST_F(LoopTest, KilledBetweenCheckpointsVersionsStillGrow) {
+  Store({0, 1, 2, 3, 4, 5});
+  config_.mutable_learner()->set_checkpoint_every(2);
+  line_.fail_announce_at = 1;
+  EXPECT_THAT(RunOnce(), StatusIs(absl::StatusCode::kInternal, _));
+  v1::PolicyManifest other;  // what a version announced without a checkpoint looks like
+  other.set_version(1);
+  other.set_checksum("of bytes that are gone");
+  line_.announced.push_back(other);
+  ASSERT_OK(RunOnce());
+  EXPECT_EQ(trainer_.weights_, "0 1 2 3 4 5 ");
+  EXPECT_THAT(Versions(), ElementsAre(1, 2, 3, 4, 5));  // 2: the restored weights under a new number
+}
+
+TEST_F(LoopTest, StopLeavesACheckpointAndTheNextProcessGoesOn) {
+  config_.mutable_learner()->set_checkpoint_every(100);
+  Store({0, 1, 2});
+  ASSERT_OK(RunOnce());  // one batch, then no data: the stop is seen
+  EXPECT_FALSE(line_.finished);
+  EXPECT_EQ(store_.Stats()->acknowledged, 2u);
+  Store({3, 4, 5});
+  ASSERT_OK(RunOnce());
+  EXPECT_EQ(trainer_.weights_, "0 1 2 3 4 5 ");
+  EXPECT_TRUE(line_.finished);
+}
+
+TEST_F(LoopTest, DeterministicBatchesWaitForTheirGroups) {
+  config_.set_deterministic(true);
+  Store({0, 2, 3, 4});
+  bool late = false;
+  stop_within_ = [&](absl::Duration) {
+    if (late) return true;
+    late = true;
+    Store({1, 5});
+    return false;
+  };
+  ASSERT_OK(RunOnce());
+  EXPECT_EQ(trainer_.weights_, "0 1 2 3 4 5 ");
+}
+
+TEST_F(LoopTest, DrainingEndsInOrder) {
+  line_.drain = true;
+  stop_within_ = [](absl::Duration) { return false; };
+  Store({0, 1});
+  ASSERT_OK(RunOnce());
+  EXPECT_EQ(trainer_.weights_, "0 1 ");
+  EXPECT_FALSE(line_.finished);
+}
+
+TEST_F(LoopTest, FinishedRunReportsAgainAndTrainsNoMore) {
+  Store({0, 1, 2, 3, 4, 5, 6, 7});
+  ASSERT_OK(RunOnce());
+  line_.finished = false;
+  ASSERT_OK(RunOnce());
+  EXPECT_TRUE(line_.finished);
+  EXPECT_EQ(trainer_.weights_, "0 1 2 3 4 5 ");
+}
+
+v1::Sample MakeSample(double traj, int tokens) {
+  v1::Sample s;
+  s.set_outcome(v1::OK);
+  s.mutable_reward()->set_traj(traj);
+  for (int t = 0; t < tokens; ++t) {
+    s.mutable_response()->add_token_ids(t);
+    s.mutable_response()->add_logprobs(-0.5f);
+  }
+  return s;
+}
+
+TEST(MakeBatchTest, RowsMasksAndRefinements) {
+  v1::RunConfig config;
+  SWERVE_ASSERT_OK_AND_ASSIGN(ObjectiveSettings objective, ObjectiveOf(config));
+  v1::Episode e = MakeEpisode(3);
+  e.clear_samples();
+  *e.add_samples() = MakeSample(0, 2);
+  *e.add_samples() = MakeSample(0.4, 3);
+  *e.add_samples() = MakeSample(0.2, 1);
+  e.mutable_samples(1)->set_outcome(v1::TIMEOUT);               // scoring failed
+  *e.add_samples() = MakeSample(0.9, 2);
+  e.mutable_samples(3)->mutable_response()->add_token_ids(1);   // a token without log-probability
+  for (bool selected : {false, true, true}) {
+    v1::Refinement* r = e.add_refinements();
+    r->set_selected(selected);
+    r->mutable_reward()->set_traj(0.7);
+    r->mutable_response()->add_token_ids(1);
+  }
+  const ImageSource none = [](const std::string&) { return std::shared_ptr<const Image>(); };
+  e.mutable_samples(1)->clear_reward();
+  SWERVE_ASSERT_OK_AND_ASSIGN(const Batch batch, MakeBatch({e}, objective, none, 5));
+  ASSERT_EQ(batch.rows.size(), 5u);  // four originals, one refinement: k is 1
+  std::vector<bool> masked;
+  for (const ObjectiveRow& o : batch.objective) masked.push_back(o.masked);
+  EXPECT_THAT(masked, ElementsAre(false, true, false, true, false));
+  EXPECT_TRUE(batch.objective[4].off_policy);
+  EXPECT_TRUE(batch.rows[4].old_lp.empty());
+  EXPECT_EQ(batch.metrics.at("staleness"), 5);
+  ASSERT_OK(ObjectivePlan::Create(*objective.profile, objective.knobs, batch.objective, objective.T).status());
+  config.mutable_teacher()->set_kind("none");
+  EXPECT_EQ(ObjectiveOf(config)->knobs.k, 0);
+}
+
+}  // namespace
+}  // namespace swerve

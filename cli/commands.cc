@@ -6,6 +6,7 @@
 #include "learner/objective_commands.h"
 #include "learner/sft_data_commands.h"
 #include "reward_service/commands.h"
+#include "scenes/commands.h"
 #include "scenes/generator/commands.h"
 #include "orchestrator/commands.h"
 #include "teacher_gateway/commands.h"
@@ -24,12 +25,13 @@ void AddAllCommands(CLI::App& app) {
   AddOrchestratorCommands(app);
   AddObjectiveCommands(app);
   AddSftDataCommands(app);
+  AddScenesCommands(app);
   AddGeneratorCommands(app);
   AddRewardCommands(app);
   AddReportCommands(app);
+  AddEvalCommands(app);
   AddTeacherCommands(app);
 #ifdef SWERVE_WITH_TORCH
-  AddEvalCommands(app);
   AddSftCommands(app);
   AddPolicyCommands(app);
   AddRolloutCommands(app);

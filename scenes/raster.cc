@@ -59,6 +59,8 @@ class Canvas {
     Vec2 quad[4] = {{a.x + nx, a.y + ny}, {b.x + nx, b.y + ny}, {b.x - nx, b.y - ny}, {a.x - nx, a.y - ny}};
     Fill(quad, 4, colour);
   }
+  // While set, nothing is drawn over what is off the road.
+  void OnRoadOnly(bool on) { on_road_only_ = on; }
   void Outline(const ViewRing& ring, double width, Colour colour) {
     for (size_t i = 0, j = ring.points.size() - 1; i < ring.points.size(); j = i++)
       Line(ring.points[j], ring.points[i], width, colour);
@@ -107,12 +109,19 @@ class Canvas {
     for (size_t i = 0; i + 1 < crossings_.size(); i += 2) {
       uint32_t row = crossings_[i] >> 16;
       Colour* line = &pixels_[static_cast<size_t>(row) * n_];
-      std::fill(line + (crossings_[i] & 0xffff), line + (crossings_[i + 1] & 0xffff), colour);
+      Colour *first = line + (crossings_[i] & 0xffff), *last = line + (crossings_[i + 1] & 0xffff);
+      if (on_road_only_) {
+        const auto off_road = [](const Colour& c) { return c.r == kOffRoad.r && c.g == kOffRoad.g && c.b == kOffRoad.b; };
+        std::replace_if(first, last, [&](const Colour& c) { return !off_road(c); }, colour);
+      } else {
+        std::fill(first, last, colour);
+      }
     }
   }
 
   const int size_, n_;
   std::vector<Colour> pixels_;
+  bool on_road_only_ = false;
   std::vector<uint32_t> crossings_;  // row << 16 | first column right of the edge
 };
 
@@ -133,12 +142,14 @@ void DrawRoad(const SceneView& view, Canvas* canvas) {
     if (Near(p.rings)) canvas->Fill(p.rings, kRoad);
   static const std::vector<Vec2> kNone;
   const auto& route = view.path_is_route() ? view.path().points() : kNone;
+  canvas->OnRoadOnly(true);  // where the road's edge cuts into the route, the edge is what matters
   double s = 0;
   const double ego_s = view.path().Project({0, 0}).s;
   for (size_t i = 0; i + 1 < route.size(); ++i) {
     s += std::hypot(route[i + 1].x - route[i].x, route[i + 1].y - route[i].y);
     if (s > ego_s - 10) canvas->Line(route[i], route[i + 1], 3.0, kRoute);
   }
+  canvas->OnRoadOnly(false);
   for (const ViewPolygon& p : view.lanes())
     if (p.type == v1::LANE && Near(p.rings)) canvas->Outline(p.rings[0], 0.35, kLaneLine);
 }

@@ -51,7 +51,7 @@ void UnclearBoundary(Random& rng, Draft* draft) {
   const double side = rng.Chance(0.65) ? -1 : 1;  // where the edge cuts in
   const double limit = rng.Uniform(6, 11);
   const Path base = RandomLine(rng, 45, 110, 0.2);
-  const Road road = draft->map.AddRoad(base, {.lanes = 1, .lane_width = 3.0, .speed_limit = limit, .polygon = false});
+  const Road road = draft->map.AddRoad(base, {.lanes = 1, .lane_width = 3.0, .speed_limit = limit, .polygon = false, .marked = false});
   draft->route = {road.block};
   draft->line = road.centers[0];
   draft->s0 = draft->line.Project(0, 0);

@@ -70,7 +70,8 @@ Road MapBuilder::AddRoad(const Path& path, const RoadSpec& spec) {
   for (int i = 0; i < spec.lanes; ++i) {
     road.lanes.push_back(NextId());
     road.centers.push_back(path.Offset(spec.right_offset + i * spec.lane_width));
-    AddLane(road.lanes.back(), road.block, road.centers.back(), spec.lane_width, spec.speed_limit, v1::LANE);
+    AddLane(road.lanes.back(), road.block, road.centers.back(), spec.lane_width, spec.speed_limit,
+            spec.marked ? v1::LANE : v1::LANE_CONNECTOR);
   }
   return road;
 }

@@ -27,7 +27,8 @@ struct RoadSpec {
   double shoulder = 0.3;     // drivable strip right of the rightmost lane, m
   double median = 0.0;       // drivable strip left of the leftmost lane, m
   double speed_limit = 13.9; // m/s
-  bool polygon = true;       // false: the drivable polygon is drawn by the caller (Area)
+  bool polygon = true;       // false: the drivable polygon is drawn by the caller
+  bool marked = true;        // false: no lane lines (lanes are typed as connectors, which have none)
 };
 
 class MapBuilder {

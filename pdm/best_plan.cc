@@ -17,6 +17,7 @@ constexpr double kYawRate = 0.75;      // rad/s, below the comfort limit
 constexpr double kBendBraking = 2.0;   // m/s^2 towards a bend
 constexpr double kJerk = 4.0;          // m/s^3 of the profiles
 constexpr double kUnknownLimit = 15.0;
+constexpr double kBrakingFails = 0.8;  // PDMS below which steering round is looked at
 
 struct SpeedProfile {
   double start = 0, accel = 0, target = 0;  // from `start` s, m/s^2, until this speed
@@ -73,7 +74,7 @@ class Search {
       if (reach < 20 && std::abs(d0_) < 0.2 && std::abs(slope0_) < 0.01) break;
     }
     // Braking is what a driver does first; steering round is for what stands in the way, or when braking is too late.
-    if (options_.go_around || BestPdms(plans) < 0.9) Sidestep(&plans);
+    if (options_.go_around || BestPdms(plans) < kBrakingFails) Sidestep(&plans);
     return Choose(&plans);
   }
 

@@ -1,6 +1,7 @@
 #include "pdm/resolve.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 
@@ -94,6 +95,29 @@ absl::StatusOr<google::protobuf::RepeatedPtrField<v1::Pose>> Reference(const v1:
   return out;
 }
 
+absl::Status CheckFinite(const v1::Scene& scene) {
+  auto bad = [](absl::string_view what) { return absl::InvalidArgumentError(absl::StrCat(what, ": a value is not finite")); };
+  auto finite = [](const v1::Pose& p) { return std::isfinite(p.x()) && std::isfinite(p.y()) && std::isfinite(p.heading()); };
+  const v1::EgoState& e = scene.ego();
+  if (!finite(e.rear_axle()) || !std::isfinite(e.vx()) || !std::isfinite(e.ax())) return bad("scene.ego");
+  for (const v1::MapPolygon& p : scene.map().polygons()) {
+    for (double v : p.exterior().xy()) {
+      if (!std::isfinite(v)) return bad(absl::StrCat("scene.map.polygons '", p.token(), "'"));
+    }
+  }
+  for (const v1::Lane& lane : scene.map().lanes()) {
+    for (const v1::Pose& p : lane.baseline()) {
+      if (!finite(p)) return bad(absl::StrCat("scene.map.lanes '", lane.id(), "'.baseline"));
+    }
+  }
+  for (const v1::Track& track : scene.tracks()) {
+    for (const v1::TrackState& s : track.states()) {
+      if (!std::isfinite(s.x() + s.y() + s.heading() + s.vx() + s.vy())) return bad(absl::StrCat("scene.tracks '", track.token(), "'"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 google::protobuf::RepeatedPtrField<v1::Track> ResolveAgents(const google::protobuf::RepeatedPtrField<v1::Track>& tracks, int frames) {
@@ -129,6 +153,7 @@ google::protobuf::RepeatedPtrField<v1::Track> ResolveAgents(const google::protob
 
 absl::Status Resolve(v1::Scene* scene) {
   if (!scene->has_ego()) return absl::InvalidArgumentError("scene.ego: missing");
+  SWERVE_RETURN_IF_ERROR(CheckFinite(*scene));
   const Vec2 origin{scene->ego().rear_axle().x(), scene->ego().rear_axle().y()};
   const EgoRow ego = LocalEgo(scene->ego());
   const LaneGraph graph(*scene, origin);

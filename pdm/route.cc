@@ -66,6 +66,7 @@ class RouteFinder {
     if (lanes_.empty()) return absl::InvalidArgumentError("scene.map.lanes: no lane belongs to a roadblock of the route");
     route.blocks = blocks_;
     route.starting_lane = StartingLane();
+    if (route.starting_lane < 0) return absl::InvalidArgumentError("scene.map.lanes: no lane of the route is near the ego");
     route.centerline = Centerline(route.starting_lane);
     return route;
   }

@@ -30,9 +30,9 @@ void SharpCurve(Random& rng, Draft* draft) {
   front.Straight(rng.Uniform(6, 16)).Bend(side * rng.Uniform(1.2, 2.2), radius).Straight(rng.Uniform(5, 15));
   if (rng.Chance(0.4)) front.Bend(-side * rng.Uniform(0.6, 1.2), rng.Uniform(14, 40));
   front.Straight(50);
-  if (side > 0 && spec.opposite > 0) {  // room for the opposite lane on the inside
-    spec.lane_width = std::min(spec.lane_width, 3.5);
-  }
+  // Bends this tight are built wider, or no vehicle of this length could keep its lane.
+  spec.lane_width = rng.Uniform(3.6, 4.2);
+  spec.shoulder = rng.Uniform(0.4, 0.9);
   Street street = LayStreet(draft, rng, base.Append(front), spec, 0);
   // Fast enough that holding the speed through the bend breaks grip and comfort or leaves the lane.
   draft->speed = spec.limit * rng.Uniform(1.25, 1.6);

@@ -80,6 +80,10 @@ TEST(Resolve, NamesWhatIsMissing) {
   scene.clear_route_roadblock_ids();
   const absl::Status status = Resolve(&scene);
   EXPECT_NE(status.message().find("route_roadblock_ids"), absl::string_view::npos) << status;
+  scene = testing::PublicScenes().scenes[0];
+  scene.mutable_map()->mutable_lanes(0)->mutable_baseline(3)->set_x(std::nan(""));
+  EXPECT_THAT(Resolve(&scene), StatusIs(absl::StatusCode::kInvalidArgument, ::testing::HasSubstr("baseline")));
+  EXPECT_EQ(scene.resolved_v1().SerializeAsString(), testing::PublicScenes().scenes[0].resolved_v1().SerializeAsString());
 }
 
 }  // namespace

@@ -78,16 +78,18 @@ void LeadFollowing(Random& rng, Draft* draft) {
   const double lead_v = std::max(0.5, draft->speed * rng.Uniform(0.75, 1.1));
   const double gap = 4.0 + lead_v * rng.Uniform(1.1, 2.4);
   const Body body = RandomVehicle(rng);
+  const double s = draft->s0 + kRearToFront + gap + body.length / 2, d = rng.Uniform(-0.25, 0.25);
   SpeedPlan plan{.v0 = lead_v, .before = rng.Uniform(-0.4, 0.4)};
   plan.accel = {{0.0, rng.Uniform(-0.9, 0.7)}, {rng.Uniform(1.5, 3.5), rng.Uniform(-0.6, 0.6)}};
   plan.ceiling = std::max(lead_v, 16.0);
-  const Motion lead = Roll(draft->s0 + kRearToFront + gap + body.length / 2, plan);
-  const double d = rng.Uniform(-0.25, 0.25);
-  draft->Add(Along(draft->line, body, lead, {d, d}));
-  double s = lead.s[kPast] - body.length / 2;
-  double length = body.length;
-  for (double at = s + length + rng.Uniform(8, 18); rng.Chance(0.5) && at < draft->line.length() - 20; at += rng.Uniform(12, 25)) {
-    draft->AddBackground(Along(draft->line, RandomVehicle(rng), Roll(at + 5, {.v0 = lead_v * rng.Uniform(0.95, 1.1)})));
+  if (rng.Chance(0.5)) {  // the leader follows somebody itself
+    const Body ahead = RandomVehicle(rng);
+    const double lengths = 0.5 * (body.length + ahead.length);
+    const Motion front = Roll(s + lengths + 3 + lead_v * rng.Uniform(0.9, 1.8), plan);
+    draft->Add(Along(draft->line, ahead, front, {d, d}));
+    draft->Add(Along(draft->line, body, RollIdm(s, lead_v, std::max(lead_v, draft->speed), front, lengths), {d, d}));
+  } else {
+    draft->Add(Along(draft->line, body, Roll(s, plan), {d, d}));
   }
 }
 

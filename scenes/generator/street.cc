@@ -4,6 +4,28 @@
 #include "scenes/generator/draft.h"
 
 namespace swerve::generator {
+namespace {
+
+// A lane of traffic between two arc lengths: the first drives at its own speed, each other one follows by IDM.
+void AddColumn(Draft* draft, Random& rng, const Path& path, double left, double from, double to, double density, double speed) {
+  std::vector<double> places;
+  for (double at = from; at < to; at += rng.Uniform(17, 55)) {
+    if (rng.Chance(density)) places.push_back(at);
+  }
+  Motion leader{};
+  double leader_length = 0;
+  for (size_t i = places.size(); i-- > 0;) {
+    const Body body = RandomVehicle(rng);
+    const double v = speed * rng.Uniform(0.7, 1.0), d = left + rng.Uniform(-0.2, 0.2);
+    const bool first = i + 1 == places.size();
+    const Motion motion = first ? Roll(places[i], {.v0 = v, .accel = {{0, rng.Uniform(-0.3, 0.3)}}, .ceiling = std::max(v, speed)})
+                                : RollIdm(places[i], v, speed, leader, 0.5 * (body.length + leader_length));
+    draft->AddBackground(Along(path, body, motion, {d, d}));
+    leader = motion, leader_length = body.length;
+  }
+}
+
+}  // namespace
 
 Path RandomLine(Random& rng, double behind, double ahead, double bendiness) {
   // Grown both ways from the ego at the origin so that the ego's own place is never inside a sharp feature.
@@ -67,27 +89,13 @@ void AddBackdrop(Draft* draft, Random& rng, const Street& street, const Backdrop
   const Path& line = draft->line;
   for (int lane = 0; lane < street.spec.opposite; ++lane) {
     const Path path = line.Offset(street.OppositeOffset(lane)).Reversed();
-    double at = rng.Uniform(0, 40);
-    while (at < path.length() - 5) {
-      if (rng.Chance(backdrop.opposite)) {
-        const double v = street.spec.limit * rng.Uniform(0.7, 1.0);
-        draft->AddBackground(Along(path, RandomVehicle(rng), Roll(at, {.v0 = v}), {rng.Uniform(-0.2, 0.2)}));
-      }
-      at += rng.Uniform(18, 60);
-    }
+    AddColumn(draft, rng, path, 0, rng.Uniform(0, 40), path.length() - 5, backdrop.opposite, street.spec.limit);
   }
   for (int lane = 0; lane < street.spec.lanes; ++lane) {
     if (lane == street.ego_lane) continue;
     const double offset = (lane - street.ego_lane) * street.spec.lane_width;
-    double at = draft->s0 + rng.Uniform(-30, 10);
-    while (at < line.length() - 30) {
-      if (rng.Chance(backdrop.same)) {
-        const double v = std::max(1.0, draft->speed * rng.Uniform(0.8, 1.1));
-        const double d = offset + rng.Uniform(-0.2, 0.2);
-        draft->AddBackground(Along(line, RandomVehicle(rng), Roll(at, {.v0 = v}), {d, d}));
-      }
-      at += rng.Uniform(16, 45);
-    }
+    AddColumn(draft, rng, line, offset, draft->s0 + rng.Uniform(-30, 10), line.length() - 30, backdrop.same,
+              std::max(1.5, 1.1 * draft->speed));
   }
   // Beside the road: people on the pavement and parked cars off the carriageway.
   const double edge = -street.ego_lane * street.spec.lane_width - street.spec.lane_width / 2 - street.spec.shoulder;

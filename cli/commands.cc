@@ -9,9 +9,9 @@
 #include "scenes/commands.h"
 #include "scenes/generator/commands.h"
 #include "orchestrator/commands.h"
+#include "rollout_workers/commands.h"
 #include "teacher_gateway/commands.h"
 #ifdef SWERVE_WITH_TORCH
-#include "rollout_workers/commands.h"
 #include "learner/sft_commands.h"
 #include "policy/commands.h"
 #endif
@@ -21,6 +21,8 @@
 namespace swerve {
 
 void AddAllCommands(CLI::App& app) {
+  AddDemoCommand(app);
+  AddCurateCommand(app);
   AddTrainCommand(app);
   AddOrchestratorCommands(app);
   AddObjectiveCommands(app);
@@ -31,10 +33,10 @@ void AddAllCommands(CLI::App& app) {
   AddReportCommands(app);
   AddEvalCommands(app);
   AddTeacherCommands(app);
+  AddRolloutCommands(app);
 #ifdef SWERVE_WITH_TORCH
   AddSftCommands(app);
   AddPolicyCommands(app);
-  AddRolloutCommands(app);
 #endif
 }
 

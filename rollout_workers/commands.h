@@ -1,4 +1,4 @@
-// Command of the rollout workers: `swerve serve rollout`. Needs the local engine (LibTorch).
+// Command of the rollout workers: `swerve serve rollout`. Runs the local engine.
 #ifndef SWERVE_ROLLOUT_WORKERS_COMMANDS_H_
 #define SWERVE_ROLLOUT_WORKERS_COMMANDS_H_
 

@@ -8,6 +8,8 @@
 #include <memory>
 
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
+#include "base/random.h"
 #include "scenes/view.h"
 
 namespace swerve {
@@ -203,6 +205,20 @@ cairo_status_t Append(void* out, const unsigned char* data, unsigned length) {
   return CAIRO_STATUS_SUCCESS;
 }
 
+// Cairo numbers glyphs from 0 in every document and surfaces over the process's life: several pictures in one HTML page
+// would use each other's letters, and the same scene would differ from call to call. Ids are named after the content.
+std::string WithOwnIds(std::string svg) {
+  svg.erase(0, std::min(svg.find("<svg"), svg.size()));
+  static constexpr char kSurface[] = " id=\"surface";
+  if (size_t at = svg.find(kSurface); at != std::string::npos)
+    svg.erase(at, svg.find('"', at + sizeof(kSurface) - 1) + 1 - at);
+  const std::string own = absl::StrFormat("s%016x", HashName(svg));
+  return absl::StrReplaceAll(svg, {{"id=\"glyph", absl::StrCat("id=\"", own, "g")},
+                                   {"#glyph", absl::StrCat("#", own, "g")},
+                                   {"id=\"clip", absl::StrCat("id=\"", own, "c")},
+                                   {"#clip", absl::StrCat("#", own, "c")}});
+}
+
 using Surface = std::unique_ptr<cairo_surface_t, decltype(&cairo_surface_destroy)>;
 
 absl::Status Paint(const Surface& surface, const v1::Scene& scene, absl::Span<const DrawTrajectory> trajectories,
@@ -225,8 +241,7 @@ absl::StatusOr<std::string> DrawSceneSvg(const v1::Scene& scene, absl::Span<cons
                   cairo_surface_destroy);
   SWERVE_RETURN_IF_ERROR(Paint(surface, scene, trajectories, options));
   cairo_surface_finish(surface.get());
-  size_t svg = out.find("<svg");
-  return svg == std::string::npos ? out : out.substr(svg);
+  return WithOwnIds(std::move(out));
 }
 
 absl::StatusOr<std::string> DrawScenePng(const v1::Scene& scene, absl::Span<const DrawTrajectory> trajectories,

@@ -31,7 +31,7 @@ inline constexpr char kColourReference[] = "#2c7fb8";
 inline constexpr char kColourFailing[] = "#d7191c";
 inline constexpr char kColourRefined[] = "#7b3294";
 
-// An SVG document (no XML prolog, so that it can stand inside HTML). INTERNAL when Cairo fails.
+// An SVG document without XML prolog; its ids are its own, so that many can stand in one HTML page. INTERNAL when Cairo fails.
 absl::StatusOr<std::string> DrawSceneSvg(const v1::Scene& scene, absl::Span<const DrawTrajectory> trajectories,
                                          const DrawOptions& options = {});
 // The bytes of a PNG file.

@@ -69,7 +69,12 @@ absl::StatusOr<LogAgent> ReadAgent(const json& j, int steps, absl::string_view w
   a.length = NumberOr(j, "length", 0);
   a.width = NumberOr(j, "width", 0);
   if (a.id.empty()) return Bad(where, "has no id");
-  if (a.length <= 0 || a.width <= 0) return Bad(where, "length and width must be positive");
+  if (a.length < 0 || a.width < 0) return Bad(where, "length and width must not be negative");
+  if (a.length == 0 || a.width == 0) {  // not measured: the usual size of its kind, for a missing box hides a danger
+    const bool car = a.type == v1::VEHICLE, bicycle = a.type == v1::BICYCLE;
+    a.length = car ? 4.5 : bicycle ? 1.8 : 0.7;
+    a.width = car ? 1.9 : 0.7;
+  }
   auto states = j.find("states");
   if (states == j.end() || !states->is_array()) return Bad(where, "has no states");
   for (const json& s : *states) {

@@ -21,7 +21,7 @@ struct LogAgent {
   std::string id;
   v1::ObjectType type = v1::OBJECT_TYPE_UNSPECIFIED;
   bool ego = false;
-  double length = 0, width = 0;
+  double length = 0, width = 0;  // the usual size of its type where the file says 0
   std::vector<LogState> states;  // ascending step, not empty
 };
 struct LogLane {

@@ -1,0 +1,142 @@
+#include <torch/torch.h>
+
+#include "policy/model.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/files.h"
+#include "base/random.h"
+#include "base/status_matchers.h"
+#include "policy/engine.h"
+
+namespace swerve {
+namespace {
+
+using Json = nlohmann::json;
+const std::string kData = std::string(SWERVE_SOURCE_DIR) + "/tests/policy/data";
+const std::string kModel = kData + "/model";
+
+std::shared_ptr<const Image> Picture() {
+  auto image = std::make_shared<Image>(Image{56, 56, {}});
+  for (int i = 0; i < 56 * 56 * 3; ++i) image->rgb.push_back(static_cast<uint8_t>((7 * i + i / 256) % 256));
+  return image;
+}
+
+// The models are too small for threads to help.
+[[maybe_unused]] const bool kOneThread = (at::set_num_threads(1), true);
+
+std::vector<Policy::Row> SampledRows(double temperature, std::vector<float>* logprobs) {
+  auto engine = *CreateLocalEngine({.model_dir = kModel});
+  std::vector<GenerateRequest> requests;
+  for (int i = 0; i < 3; ++i) {
+    requests.push_back({.prompt = {.text = std::string(i * 9, 'a') + " drive.", .image = i == 1 ? nullptr : Picture()},
+                        .seeds = {1, 2, 3}, .temperature = temperature, .max_new_tokens = 12 * (i + 1)});
+  }
+  auto results = *engine->Generate(requests);
+  std::vector<Policy::Row> rows;
+  for (int i = 0; i < 3; ++i) {
+    for (const auto& r : results[i].responses) {
+      rows.push_back({results[i].prompt_ids, {r.token_ids().begin(), r.token_ids().end()}, requests[i].prompt.image});
+      logprobs->insert(logprobs->end(), r.logprobs().begin(), r.logprobs().end());
+    }
+  }
+  return rows;
+}
+
+TEST(Policy, ComputesWhatTransformersComputes) {
+  SWERVE_ASSERT_OK_AND_ASSIGN(auto policy, Policy::Load(kModel));
+  const Json golden = Json::parse(*ReadFile(kData + "/golden.json"));
+  torch::NoGradGuard no_grad;
+  for (const Json& c : golden["cases"]) {
+    const auto ids = c["ids"].get<std::vector<int32_t>>();
+    torch::Tensor lp = torch::log_softmax(policy->Logits(ids, c["image"].get<bool>() ? Picture() : nullptr), -1);
+    for (size_t t = 1; t < ids.size(); ++t) {
+      EXPECT_NEAR(lp.index({static_cast<int64_t>(t) - 1, ids[t]}).item<double>(), c["logprobs"][t - 1].get<double>(), 1e-5);
+    }
+  }
+}
+
+TEST(Policy, AgreesWithTheEngineThatSampled) {
+  SWERVE_ASSERT_OK_AND_ASSIGN(auto policy, Policy::Load(kModel));
+  std::vector<float> sampled;
+  const auto rows = SampledRows(1.3, &sampled);
+  ASSERT_OK(policy->Check(rows));
+  torch::Tensor lp = policy->Logprobs(rows, 1.3);
+  ASSERT_EQ(lp.size(0), static_cast<int64_t>(sampled.size()));
+  for (size_t i = 0; i < sampled.size(); ++i) EXPECT_NEAR(lp[i].item<float>(), sampled[i], 1e-5);
+}
+
+TEST(Policy, SharingAPromptChangesNeitherValuesNorGradients) {
+  SWERVE_ASSERT_OK_AND_ASSIGN(auto policy, Policy::Load(kModel));
+  std::vector<float> sampled;
+  const auto rows = SampledRows(1.0, &sampled);
+  auto gradients = [&] {
+    std::vector<torch::Tensor> out;
+    for (auto& p : policy->parameters()) {
+      out.push_back(p.grad().defined() ? p.grad().clone() : torch::zeros_like(p));
+      p.mutable_grad() = torch::Tensor();
+    }
+    return out;
+  };
+  torch::Tensor together = policy->Logprobs(rows, 1.0);
+  torch::Tensor weights = torch::linspace(-1, 1, together.size(0));
+  (together * weights).sum().backward();
+  const auto want = gradients();
+  int64_t at = 0;
+  for (const auto& row : rows) {
+    torch::Tensor alone = policy->Logprobs({&row, 1}, 1.0);
+    EXPECT_TRUE(torch::allclose(alone, together.narrow(0, at, alone.size(0)), 1e-5, 1e-5));
+    (alone * weights.narrow(0, at, alone.size(0))).sum().backward();
+    at += alone.size(0);
+  }
+  const auto got = gradients();
+  for (size_t i = 0; i < want.size(); ++i) EXPECT_TRUE(torch::allclose(got[i], want[i], 1e-3, 1e-4)) << i;
+}
+
+TEST(Policy, FrozenVisionTakesNoGradient) {
+  SWERVE_ASSERT_OK_AND_ASSIGN(auto policy, Policy::Load(kModel));
+  std::vector<float> sampled;
+  const auto rows = SampledRows(1.0, &sampled);
+  torch::Tensor before = policy->Logprobs(rows, 1.0);
+  policy->FreezeVision(true);
+  EXPECT_TRUE(torch::equal(policy->Logprobs(rows, 1.0), before));
+  policy->SftLoss(rows).backward();
+  EXPECT_FALSE(policy->weight("vision_tower.embeddings.cls_token").grad().defined());
+  EXPECT_FALSE(policy->weight("multi_modal_projector.linear_2.weight").grad().defined());
+  EXPECT_TRUE(policy->weight("language_model.model.norm.weight").grad().defined());
+  policy->FreezeVision(false);
+  policy->SftLoss(rows).backward();
+  EXPECT_TRUE(policy->weight("vision_tower.embeddings.cls_token").grad().defined());
+}
+
+TEST(Policy, SavesWhatItAndTheEngineLoad) {
+  SWERVE_ASSERT_OK_AND_ASSIGN(auto policy, Policy::Load(kModel));
+  {
+    torch::NoGradGuard no_grad;
+    for (auto& p : policy->parameters()) p.mul_(1.01);
+  }
+  const std::string dir = testing::TempDir() + "/policy_test_saved/v1";
+  ASSERT_OK(policy->Save(dir));
+  ASSERT_OK(policy->Save(dir));  // again, over itself
+  SWERVE_ASSERT_OK_AND_ASSIGN(auto again, Policy::Load(dir));
+  const auto a = policy->named_parameters(), b = again->named_parameters();
+  ASSERT_EQ(a.size(), b.size());
+  for (const auto& item : a) EXPECT_TRUE(torch::equal(item.value(), b[item.key()])) << item.key();
+  SWERVE_ASSERT_OK_AND_ASSIGN(auto engine, CreateLocalEngine({.model_dir = dir}));
+  EXPECT_EQ(engine->image_size(), 56);
+}
+
+TEST(Policy, RefusesRowsByNumber) {
+  SWERVE_ASSERT_OK_AND_ASSIGN(auto policy, Policy::Load(kModel));
+  std::vector<Policy::Row> rows{{{1, 2}, {3}, nullptr}, {{1, 5000}, {3}, nullptr}};
+  EXPECT_THAT(policy->Check(rows), StatusIs(absl::StatusCode::kInvalidArgument, testing::HasSubstr("row 1")));
+  rows = {{{1, 2}, {3}, Picture()}};
+  EXPECT_THAT(policy->Check(rows), StatusIs(absl::StatusCode::kInvalidArgument, testing::HasSubstr("placeholder")));
+  rows = {{{1, 2}, {}, nullptr}};
+  EXPECT_FALSE(policy->Check(rows).ok());
+}
+
+}  // namespace
+}  // namespace swerve

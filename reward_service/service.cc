@@ -12,6 +12,7 @@ RewardService::RewardService(const RewardServiceOptions& options, SceneLookup sc
     : options_(options),
       cache_(std::move(scenes), std::max(options.cached_scenes, 0)),
       queue_(std::max(options.max_queue, 1)) {
+  RewardMetrics::Get();  // exposed from the start, not from the first group on
   for (int i = 0; i < std::max(options.threads, 1); ++i) {
     threads_.emplace_back([this] { Work(); });
     pthread_setname_np(threads_.back().native_handle(), "reward-score");

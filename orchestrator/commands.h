@@ -10,6 +10,8 @@ namespace swerve {
 
 void AddOrchestratorCommands(CLI::App& app);
 void AddTrainCommand(CLI::App& app);
+void AddCurateCommand(CLI::App& app);  // library swerve_curate_cli
+void AddDemoCommand(CLI::App& app);    // library swerve_demo; its steps need LibTorch
 
 }  // namespace swerve
 

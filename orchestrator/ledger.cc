@@ -32,7 +32,7 @@ void Ledger::Restore(const v1::LedgerState& state, const std::set<uint64_t>& sto
   for (const v1::OpenGroup& group : state.open()) open_[group.group()] = group;
   drops_ = {state.drops_by_reason().begin(), state.drops_by_reason().end()};
   expired_ = state.expired();
-  version_ = state.policy().version();
+  version_ = static_cast<int64_t>(state.step());
   while (!stored.empty() && next_group_ <= *stored.rbegin()) Admit();
   for (const uint64_t number : stored) open_.erase(number);
 }

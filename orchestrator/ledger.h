@@ -52,7 +52,7 @@ class Ledger {
   // INVALID_ARGUMENT: a group never admitted.
   absl::StatusOr<bool> Complete(const v1::CompleteRequest& request);
 
-  // Weight version: completed learner batches. May fall when the learner went back to a checkpoint.
+  // Completed learner batches, the version of the formula above. May fall: the learner went back to a checkpoint.
   void SetVersion(int64_t version) { version_ = version; }
   void SetDifficulty(absl::Span<const v1::DifficultyRecord> records) { sampler_.SetDifficulty(records); }
 

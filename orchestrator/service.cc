@@ -69,11 +69,10 @@ absl::StatusOr<std::unique_ptr<OrchestratorService>> OrchestratorService::Create
     absl::MutexLock lock(&service->mu_);
     service->policy_ = state.policy();
     if (service->policy_.directory().empty()) service->policy_.set_directory(service->options_.config.policy().model());
-    service->step_ = state.step();
     // A run that is taken up again with more steps is not finished; the learner says so again if it is.
     service->finished_ = false;
     service->elapsed_before_ = state.elapsed_seconds();
-    service->SetVersion();
+    service->SetStep(state.step());
     service->CountMetrics();
   }
   service->RefreshDifficulty();
@@ -84,7 +83,10 @@ double OrchestratorService::Elapsed() const {
   return elapsed_before_ + absl::ToDoubleSeconds(options_.clock() - started_);
 }
 
-void OrchestratorService::SetVersion() { ledger_.SetVersion(policy_.version()); }
+void OrchestratorService::SetStep(uint64_t step) {
+  step_ = step;
+  ledger_.SetVersion(static_cast<int64_t>(step));
+}
 
 absl::Status OrchestratorService::Save() {
   CountMetrics();
@@ -165,7 +167,9 @@ grpc::Status OrchestratorService::AnnouncePolicy(grpc::ServerContext*, const v1:
       spdlog::warn("weight version {} is announced again with other bytes", policy.version());
     }
     policy_ = policy;
-    SetVersion();
+    // Admission counts batches, not version numbers: a learner that went back to a checkpoint publishes under a number
+    // of its own.
+    SetStep(policy.step());
     saved = Save();
     spdlog::info("weight version {} (step {})", policy.version(), policy.step());
   }
@@ -190,7 +194,7 @@ grpc::Status OrchestratorService::Report(grpc::ServerContext*, const v1::ReportR
   for (const auto& [name, value] : request->values()) (*role.mutable_values())[name] = value;
   if (request->role() == "learner") {
     const bool news = request->step() != step_ || (request->finished() && !finished_);
-    step_ = request->step();
+    SetStep(request->step());
     finished_ = finished_ || request->finished();
     if (news) {
       if (const absl::Status saved = Save(); !saved.ok()) return ToGrpc(saved);

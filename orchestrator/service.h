@@ -50,7 +50,7 @@ class OrchestratorService : public v1::Orchestrator::Service {
  private:
   OrchestratorService(Options options, Buffers* buffers, Ledger ledger);
   absl::Status Save() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void SetVersion() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void SetStep(uint64_t step) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CountMetrics() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   double Elapsed() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void RefreshDifficulty();

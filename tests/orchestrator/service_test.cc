@@ -90,7 +90,8 @@ TEST_F(ServiceTest, SurvivesAKillAtAnyPoint) {
   const std::vector<uint64_t> groups = {0, 1};
   ASSERT_OK(buffers_->episodes().Ack(groups));
   v1::AnnounceRequest announce;
-  announce.mutable_policy()->set_version(1);
+  announce.mutable_policy()->set_version(5);  // numbers may skip; batches count
+  announce.mutable_policy()->set_step(1);
   announce.mutable_policy()->set_directory("w/v1");
   v1::AnnounceReply ignored;
   ASSERT_TRUE(service_->AnnouncePolicy(nullptr, &announce, &ignored).ok());

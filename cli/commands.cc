@@ -12,6 +12,7 @@
 #include "rollout_workers/commands.h"
 #include "teacher_gateway/commands.h"
 #ifdef SWERVE_WITH_TORCH
+#include "learner/learner_commands.h"
 #include "learner/sft_commands.h"
 #include "policy/commands.h"
 #endif
@@ -36,6 +37,7 @@ void AddAllCommands(CLI::App& app) {
   AddRolloutCommands(app);
 #ifdef SWERVE_WITH_TORCH
   AddSftCommands(app);
+  AddLearnerCommands(app);
   AddPolicyCommands(app);
 #endif
 }

@@ -9,6 +9,10 @@ int main(int argc, char** argv) {
   app.name("swerve");
   app.require_subcommand(1);
   swerve::AddAllCommands(app);
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : 2;  // 0: --help
+  }
   return swerve::ExitCode();
 }

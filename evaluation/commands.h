@@ -1,4 +1,4 @@
-// `swerve report`, and, where LibTorch is, `swerve eval`.
+// `swerve eval` and `swerve report`.
 #ifndef SWERVE_EVALUATION_COMMANDS_H_
 #define SWERVE_EVALUATION_COMMANDS_H_
 
@@ -9,7 +9,7 @@ class App;
 namespace swerve {
 
 void AddReportCommands(CLI::App& app);
-void AddEvalCommands(CLI::App& app);  // library swerve_evaluation_cli; needs LibTorch
+void AddEvalCommands(CLI::App& app);  // library swerve_evaluation_cli
 
 }  // namespace swerve
 

@@ -28,24 +28,23 @@ struct KnownMetric {
 constexpr KnownMetric kKnown[] = {
     {"reward/mean", "Mean reward", false},
     {"rewards/traj/mean", "Trajectory reward (PDMS)", false},
-    {"rewards/total_failure_ratio", "Total-failure ratio in training", true},
-    {"total_failure_ratio", "Total-failure ratio in training", true},
-    {"refinement/success_ratio", "Refinement success", true},
-    {"refinement_success_ratio", "Refinement success", true},
+    {"reward/best_of_n", "Best PDMS of a group", false},
+    {"total_failure_ratio", "Groups in which every answer fails", true},
+    {"refinement/improved_rate", "Refinements better than every original", true},
+    {"refinement/success_rate", "Refinements above the threshold", true},
     {"rewards/fmt/mean", "Format reward", false},
     {"rewards/goal/mean", "Goal reward", false},
-    {"reward/std", "Reward spread within groups", false},
     {"train/loss", "Loss", false},
     {"train/kl", "KL to the SFT policy", false},
     {"train/entropy", "Entropy", false},
     {"train/clip_ratio", "Clipped tokens", true},
     {"train/grad_norm", "Gradient norm", false},
-    {"train/learning_rate", "Learning rate", false},
     {"completion_length/mean", "Response length, tokens", false},
+    {"staleness/mean", "Staleness, versions", false},
 };
 
 bool LooksLikeShare(const std::string& tag) {
-  return absl::EndsWith(tag, "_ratio") || absl::EndsWith(tag, "/ratio") || absl::EndsWith(tag, "_share");
+  return absl::EndsWith(tag, "_ratio") || absl::EndsWith(tag, "_rate") || absl::EndsWith(tag, "_share");
 }
 
 std::vector<ChartPoint> SeriesOf(const std::vector<MetricsRow>& rows, const std::string& tag) {

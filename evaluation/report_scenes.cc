@@ -83,9 +83,9 @@ std::string CardHtml(const Card& card) {
   if (card.scene != nullptr) {
     const std::vector<v1::Pose> gt(card.scene->gt().begin(), card.scene->gt().end());
     html += SceneSvg(*card.scene,
-                     {{gt, "gt", "ground truth"},
-                      {card.failing.poses, "failing", card.failing_name},
-                      {card.refined.poses, "refined", card.refined_name}},
+                     {{card.failing.poses, "failing", card.failing_name},
+                      {card.refined.poses, "refined", card.refined_name},
+                      {gt, "gt", "ground truth"}},
                      Marks(card));
     absl::StrAppend(&html, "<div class=\"legend\"><span><i class=\"failing\"></i>", EscapeHtml(card.failing_name),
                     "</span><span><i class=\"refined\"></i>", EscapeHtml(card.refined_name),

@@ -7,19 +7,19 @@ namespace swerve {
 inline constexpr char kReportStyle[] = R"css(
 :root{color-scheme:light dark;
 --page:#f6f7f9;--card:#fff;--ink:#16202c;--soft:#5b6877;--rule:#e2e6eb;--grid:#e8ebef;
---line:#2a6fdb;--bad:#d1495b;--good:#1b7f6b;--gt:#8a94a1;--before:#b3bcc7;
+--line:#2a6fdb;--bad:#d1495b;--good:#1b7f6b;--gt:#16202c;--before:#b3bcc7;
 --road:#e4e7eb;--lane:#fff;--route:#c9d6ea;--vehicle:#e09f3e;--vulnerable:#a23b9c;--thing:#7b8794;--field:#f2f4f6}
 @media (prefers-color-scheme:dark){:root{
 --page:#10151b;--card:#171e26;--ink:#e6ebf0;--soft:#93a1b0;--rule:#27313c;--grid:#232c36;
---line:#6ea4f4;--bad:#f0707f;--good:#46c3a6;--gt:#8391a0;--before:#56636f;
+--line:#6ea4f4;--bad:#f0707f;--good:#46c3a6;--gt:#f2f5f8;--before:#56636f;
 --road:#2a333d;--lane:#3a4550;--route:#2f4259;--vehicle:#e5ab55;--vulnerable:#d27fcd;--thing:#8e9aa7;--field:#131a21}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--page);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,Helvetica,Arial,sans-serif}
 main{max-width:1120px;margin:0 auto;padding:36px 24px 64px}
-h1{font-size:28px;letter-spacing:-.015em;margin:0}
+h1{font-size:28px;letter-spacing:-.015em;margin:0 0 14px}
 h2{font-size:19px;letter-spacing:-.01em;margin:44px 0 4px}
 p.lead{color:var(--soft);margin:2px 0 16px;max-width:78ch}
-.facts{color:var(--soft);margin:6px 0 24px}
+.facts{color:var(--soft);margin:-8px 0 24px}
 .facts b{color:var(--ink);font-weight:600}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(205px,1fr));gap:14px}
 .tile,.card,.chart,.pairs,.tablebox{background:var(--card);border:1px solid var(--rule);border-radius:12px}
@@ -46,9 +46,9 @@ svg text{font-family:inherit;fill:var(--ink)}
 .whisker{stroke-width:1.5;opacity:.75}.whisker.before{stroke:var(--before)}.whisker.after{stroke:var(--line)}
 .dot.before{fill:var(--before)}.dot.after{fill:var(--line)}
 .tablebox{overflow-x:auto;margin-top:14px}
-table{border-collapse:collapse;width:100%;font-size:13.5px;font-variant-numeric:tabular-nums}
-th,td{padding:8px 12px;text-align:right;border-bottom:1px solid var(--rule);white-space:nowrap}
-th{color:var(--soft);font-weight:500}th:first-child,td:first-child{text-align:left}
+table{border-collapse:collapse;width:100%;font-size:12.5px;font-variant-numeric:tabular-nums}
+th,td{padding:7px 8px;text-align:right;border-bottom:1px solid var(--rule);white-space:nowrap}
+th{color:var(--soft);font-weight:500}th:first-child,td:first-child{padding-left:14px}th:last-child,td:last-child{padding-right:14px}th:first-child,td:first-child{text-align:left}
 tr:last-child td{border-bottom:0}tr.all td{font-weight:650}
 td small{color:var(--soft);font-weight:400}
 .card{padding:16px;margin-top:16px}
@@ -57,19 +57,19 @@ td small{color:var(--soft);font-weight:400}
 .body{display:grid;grid-template-columns:minmax(0,1.12fr) minmax(0,1fr);gap:18px}
 @media (max-width:820px){.body{grid-template-columns:1fr}.two{grid-template-columns:1fr}}
 .scene{background:var(--field);border-radius:8px}
-.road{fill:var(--road)}.lane{fill:none;stroke:var(--lane);stroke-width:.14}
-.route{fill:none;stroke:var(--route);stroke-width:1.1;stroke-linecap:round;opacity:.85}
-.object{stroke:var(--card);stroke-width:.12}.vehicle{fill:var(--vehicle)}.vulnerable{fill:var(--vulnerable)}.thing{fill:var(--thing)}
-.ghost{fill:none;stroke:var(--vehicle);stroke-width:.14;stroke-dasharray:.5 .35;opacity:.8}
-.future{fill:none;stroke:var(--vehicle);stroke-width:.2;opacity:.55}
+.road{fill:var(--road)}.scene *{vector-effect:non-scaling-stroke}.lane{fill:none;stroke:var(--lane);stroke-width:1.2}
+.route{fill:none;stroke:var(--route);stroke-width:9;stroke-linecap:round;opacity:.85}
+.object{stroke:var(--card);stroke-width:1}.vehicle{fill:var(--vehicle)}.vulnerable{fill:var(--vulnerable)}.thing{fill:var(--thing)}
+.ghost{fill:none;stroke:var(--vehicle);stroke-width:1.2;stroke-dasharray:4 3;opacity:.8}
+.future{fill:none;stroke:var(--vehicle);stroke-width:1.6;opacity:.55}
 .ego{fill:var(--ink)}
-.trajectory{fill:none;stroke-width:.5;stroke-linejoin:round;stroke-linecap:round}
-.trajectory.failing{stroke:var(--bad)}.trajectory.refined{stroke:var(--line)}.trajectory.gt{stroke:var(--gt);stroke-dasharray:.9 .8}
-.pose.failing{fill:var(--bad)}.pose.refined{fill:var(--line)}.pose.gt{fill:var(--gt)}
-.footprint{fill-opacity:.13;stroke-width:.16}
+.trajectory{fill:none;stroke-width:3.2;stroke-linejoin:round;stroke-linecap:round}
+.trajectory.failing{stroke:var(--bad)}.trajectory.refined{stroke:var(--line)}.trajectory.gt{stroke:var(--gt);stroke-width:1.4;stroke-dasharray:5 4}
+.pose.failing{fill:var(--bad)}.pose.refined{fill:var(--line)}.pose.gt{fill:transparent}
+.footprint{fill-opacity:.13;stroke-width:1.3}
 .footprint.failing{fill:var(--bad);stroke:var(--bad)}.footprint.refined{fill:var(--line);stroke:var(--line)}.footprint.gt{fill:none;stroke:none}
-.mark{stroke:var(--bad);stroke-width:.5;stroke-linecap:round;fill:none}
-path.scale{stroke:var(--soft);stroke-width:.16;fill:none}text.scale{font-size:1.5px;text-anchor:middle;fill:var(--soft)!important}
+.mark{stroke:var(--bad);stroke-width:3.4;stroke-linecap:round;fill:none}
+path.scale{stroke:var(--soft);stroke-width:1.2;fill:none}text.scale{text-anchor:middle;fill:var(--soft)!important}
 .legend{display:flex;flex-wrap:wrap;gap:4px 16px;color:var(--soft);font-size:12.5px;margin-top:8px}
 .legend i{display:inline-block;width:16px;height:0;border-top:3px solid;margin-right:6px;vertical-align:middle}
 .legend .failing{border-color:var(--bad)}.legend .refined{border-color:var(--line)}.legend .gt{border-color:var(--gt);border-top-style:dashed}

@@ -92,15 +92,15 @@ std::string Objects(const SceneView& view) {
   return svg;
 }
 
-std::string Trajectory(const DrawnTrajectory& t) {
+std::string Trajectory(const DrawnTrajectory& t, double radius) {
   if (t.poses.empty()) return "";
   std::vector<Vec2> line = {{0, 0}};
   for (const v1::Pose& p : t.poses) line.push_back({p.x(), p.y()});
   std::string svg = EgoBox(t.poses.back(), "footprint " + t.css, t.label + " at 4 s");
   absl::StrAppend(&svg, "<polyline class=\"trajectory ", t.css, "\" points=\"", Points(line), "\"/>");
   for (size_t i = 0; i < t.poses.size(); ++i) {
-    absl::StrAppendFormat(&svg, "<circle class=\"pose %s\" r=\"0.38\" cx=\"%.2f\" cy=\"%.2f\"><title>%s, %.1f s</title></circle>",
-                          t.css, t.poses[i].x(), -t.poses[i].y(), EscapeHtml(t.label), 0.5 * static_cast<double>(i + 1));
+    absl::StrAppendFormat(&svg, "<circle class=\"pose %s\" r=\"%.2f\" cx=\"%.2f\" cy=\"%.2f\"><title>%s, %.1f s</title></circle>",
+                          t.css, radius, t.poses[i].x(), -t.poses[i].y(), EscapeHtml(t.label), 0.5 * static_cast<double>(i + 1));
   }
   return svg;
 }
@@ -127,14 +127,17 @@ std::string SceneSvg(const v1::Scene& scene, const std::vector<DrawnTrajectory>&
   }
   svg += Objects(view);
   svg += EgoBox(v1::Pose(), "ego", absl::StrFormat("ego, %.1f m/s", scene.ego().vx()));
-  for (const DrawnTrajectory& t : trajectories) svg += Trajectory(t);
+  for (const DrawnTrajectory& t : trajectories) svg += Trajectory(t, 0.0065 * (w.x1 - w.x0));
   for (const DrawnMark& m : marks) {
     absl::StrAppendFormat(&svg, "<path class=\"mark\" d=\"M%.2f %.2fl2 2m0 -2l-2 2\"><title>%s</title></path>", m.x - 1,
                           -m.y - 1, EscapeHtml(m.label));
   }
-  // A scale of 10 m in the lower right corner.
-  absl::StrAppendFormat(&svg, "<path class=\"scale\" d=\"M%.2f %.2fv-.6h10v.6\"/><text class=\"scale\" x=\"%.2f\" y=\"%.2f\">10 m</text>",
-                        w.x1 - 11.5, -w.y0 - 1, w.x1 - 6.5, -w.y0 - 2.1);
+  // A scale of 10 m in the lower right corner; text as large on the page whatever the window.
+  const double unit = (w.x1 - w.x0) / 100;
+  absl::StrAppendFormat(&svg, "<path class=\"scale\" d=\"M%.2f %.2fv%.2fh10v%.2f\"/>", w.x1 - 10 - 2 * unit,
+                        -w.y0 - 2 * unit, -unit, unit);
+  absl::StrAppendFormat(&svg, "<text class=\"scale\" font-size=\"%.2f\" x=\"%.2f\" y=\"%.2f\">10 m</text>", 2.4 * unit,
+                        w.x1 - 5 - 2 * unit, -w.y0 - 4 * unit);
   return svg + "</svg>";
 }
 

@@ -54,6 +54,7 @@ TEST(CurateTest, DropsTheEasyAndSaysWhy) {
   });
   CurateOptions options;
   options.batch_scenes = 2;
+  options.max_new_tokens = 4096;  // the fake engine counts bytes
   SWERVE_ASSERT_OK_AND_ASSIGN(const auto scenes, Curate(engine, *store, options));
   ASSERT_EQ(scenes.size(), 3u);
   EXPECT_EQ(scenes[0].verdict, CurationVerdict::kEasy) << scenes[0].mean;

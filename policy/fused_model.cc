@@ -137,8 +137,8 @@ void FusedModel::Rope(float* head, int position) const {
 void FusedModel::Put(const float* k, const float* v, int layer, int head, int at, Cache* cache) const {
   const TextConfig& c = config_.text;
   const size_t base = (static_cast<size_t>(layer) * c.kv_heads + head) * c.head_dim * cache->stride;
-  float* keys = cache->keys.data() + base + at;
-  for (int i = 0; i < c.head_dim; ++i) keys[static_cast<size_t>(i) * cache->stride] = k[i];
+  float* keys = cache->keys.data() + base + kernels::KeyIndex(at, 0, c.head_dim);
+  for (int i = 0; i < c.head_dim; ++i) keys[i * kernels::kKeyBlock] = k[i];
   std::memcpy(cache->values.data() + base + static_cast<size_t>(at) * c.head_dim, v, sizeof(float) * c.head_dim);
 }
 
@@ -149,8 +149,8 @@ void FusedModel::Attend(const float* q, int layer, int head, const Cache& a, int
   const int64_t stride = Round32(total) + 64;
   float* scores = Room(&s->scores, group * stride);
   auto at = [&](const Cache& cache) { return (static_cast<size_t>(layer) * c.kv_heads + head) * d * cache.stride; };
-  k_.scores(q, group, d, a.keys.data() + at(a), a.stride, a_count, scores, stride);
-  if (b != nullptr) k_.scores(q, group, d, b->keys.data() + at(*b), b->stride, b_count, scores + a_count, stride);
+  k_.scores(q, group, d, a.keys.data() + at(a), a_count, scores, stride);
+  if (b != nullptr) k_.scores(q, group, d, b->keys.data() + at(*b), b_count, scores + a_count, stride);
   float inverse[kMaxGroup];
   for (int h = 0; h < group; ++h) {
     float max;
@@ -274,11 +274,11 @@ void FusedModel::VisionAttention(int tokens, Scratch* s) const {
       const float* row = s->qkv.data() + i * ld + head * d;
       for (int j = 0; j < d; ++j) {
         q[i * d + j] = row[j] * scale;
-        kt[j * stride + i] = row[Padded(h) + j];
+        kt[kernels::KeyIndex(i, j, d)] = row[Padded(h) + j];
         v[i * d + j] = row[2 * Padded(h) + j];
       }
     }
-    k_.scores(q, tokens, d, kt, stride, tokens, scores, stride);
+    k_.scores(q, tokens, d, kt, tokens, scores, stride);
     std::fill(out, out + tokens * d, 0.0f);
     std::vector<float> inverse(tokens);
     for (int i = 0; i < tokens; ++i) {

@@ -17,7 +17,8 @@ namespace swerve {
 
 class FusedModel {
  public:
-  // Keys and values of consecutive tokens: per layer and key head, keys as [head_dim, stride], values as [length, head_dim].
+  // Keys and values of consecutive tokens: per layer and key head, keys as
+  // kernels::KeyIndex has them, values as [length, head_dim]. `stride` positions of room, a multiple of 32.
   struct Cache {
     void Reset(const FusedModel& model, int capacity);
     int length = 0, capacity = 0, stride = 0;

@@ -156,7 +156,7 @@ std::string TableRow(const std::string& name, const EvalSummary& b, const EvalSu
 std::string EvalSection(const ReportInput& in) {
   if (!in.before || !in.after) return "";
   std::string html =
-      "<h2>Before and after</h2><p class=\"lead\">Held-out scenes by family. Grey: the policy before; blue: after. Thin "
+      "<h2>Before and after</h2><p class=\"lead\">Held-out scenes by family. Grey: the policy before; blue: after (small and large in the table). Thin "
       "lines are 95 % intervals over scenes.</p><div class=\"two\">";
   html += PairChart("PDMS of the greedy answer", Pairs(in, &EvalSummary::pdms, true), false);
   html += PairChart("Scenes where every sampled answer fails", Pairs(in, &EvalSummary::total_failure_ratio, false), true);

@@ -50,7 +50,7 @@ table{border-collapse:collapse;width:100%;font-size:12.5px;font-variant-numeric:
 th,td{padding:7px 8px;text-align:right;border-bottom:1px solid var(--rule);white-space:nowrap}
 th{color:var(--soft);font-weight:500}th:first-child,td:first-child{padding-left:14px}th:last-child,td:last-child{padding-right:14px}th:first-child,td:first-child{text-align:left}
 tr:last-child td{border-bottom:0}tr.all td{font-weight:650}
-td small{color:var(--soft);font-weight:400}
+td small{display:block;font-size:11px;line-height:1.25;color:var(--soft);font-weight:400}
 .card{padding:16px;margin-top:16px}
 .card header{display:flex;flex-wrap:wrap;gap:4px 14px;align-items:baseline;margin-bottom:10px}
 .card header b{font-size:15px}.card header span{color:var(--soft);font-size:13px}

@@ -31,9 +31,9 @@ def check(swerve, directory, tmp):
     torch.manual_seed(1)
     r = random.Random(1)
     model = AutoModelForImageTextToText.from_pretrained(directory, dtype=torch.float32).eval()
-    with torch.no_grad():  # random initialisation alone gives nearly flat logits: make differences visible
-        for p in model.parameters():
-            p.mul_(3.0) if p.dim() > 1 else p.add_(0.1 * torch.randn_like(p))
+    with torch.no_grad():  # biases and norms that are not 0 and 1, and logits that are not flat
+        for name, p in model.named_parameters():
+            p.mul_(3.0) if "embed_tokens" in name or "lm_head" in name else p.add_(0.1 * torch.randn_like(p)) if p.dim() == 1 else None
     directory = pathlib.Path(tmp) / "scaled"
     model.save_pretrained(directory)
     tokenizer = AutoTokenizer.from_pretrained(directory_of(directory, tmp))

@@ -14,6 +14,7 @@
 #include "base/image.h"
 #include "learner/objective.h"
 #include "learner/objective_config.h"
+#include "policy/model_config.h"
 #include "swerve/v1/episode.pb.h"
 
 namespace swerve {
@@ -35,17 +36,28 @@ struct Batch {
   std::vector<BatchGroup> groups;
   std::vector<BatchRow> rows;
   std::vector<ObjectiveRow> objective;  // parallel to rows
-  std::map<std::string, double> metrics;  // of the data: rewards, failures, lengths, staleness
+  std::map<std::string, double> metrics;  // of the data: rewards, failures, lengths, staleness, dropped episodes
 };
 
 // The picture a scene's base prompt was asked with. NOT_FOUND: unknown scene.
 using ImageSource = std::function<absl::StatusOr<std::shared_ptr<const Image>>(const std::string& scene_id)>;
 
+// Why the policy cannot take a row, one of DropReasons(); empty: it can.
+using RowCheck = std::function<std::string(const BatchGroup& group, const BatchRow& row)>;
+
+// The check for a model: its vocabulary, positions and image placeholders. Copies what it needs.
+RowCheck ChecksOf(const ModelConfig& model);
+
+// Why an episode may be left out of a batch. A small fixed set, for metric names.
+const std::vector<std::string>& DropReasons();
+
 // A sample that was not scored, or whose tokens and log-probabilities do not match, is a masked row. A refinement row
-// exists where one was selected and the objective has a place for it (never more than its k). A scene whose image
-// cannot be had masks its whole group. `version`: weight version before this batch's step.
+// exists where one was selected and the objective has a place for it (never more than its k). An episode that cannot be
+// trained on (nothing usable in it, its scene is gone, `check` refuses a row, a number is not finite) is left out and
+// counted in metrics "train/episodes_dropped" and "train/dropped_by_reason/<reason>": damaged data costs its group,
+// never the run. `version`: weight version before this batch's step. Retryable errors of `images` are returned.
 absl::StatusOr<Batch> MakeBatch(absl::Span<const v1::Episode> episodes, const ObjectiveSettings& objective,
-                                const ImageSource& images, int64_t version);
+                                const ImageSource& images, int64_t version, const RowCheck& check = {});
 
 // What the episodes tell, by TensorBoard name; values that no row supports are absent.
 std::map<std::string, double> DataMetrics(absl::Span<const v1::Episode> episodes, double success_threshold,

@@ -158,7 +158,8 @@ absl::StatusOr<std::optional<std::vector<v1::Episode>>> LearnerLoop::NextBatch()
 absl::Status LearnerLoop::TrainOn(const std::vector<v1::Episode>& episodes) {
   const absl::Time begin = absl::Now();
   SWERVE_ASSIGN_OR_RETURN(const ObjectiveSettings objective, ObjectiveOf(options_.config));
-  SWERVE_ASSIGN_OR_RETURN(const Batch batch, MakeBatch(episodes, objective, options_.images, version_));
+  SWERVE_ASSIGN_OR_RETURN(const Batch batch,
+                          MakeBatch(episodes, objective, options_.images, version_, options_.check));
   SWERVE_ASSIGN_OR_RETURN(const ObjectivePlan plan,
                           ObjectivePlan::Create(*objective.profile, objective.knobs, batch.objective, objective.T));
   const absl::Time made = absl::Now();

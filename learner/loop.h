@@ -46,6 +46,7 @@ class LearnerLoop {
     EpisodeStore* episodes = nullptr;
     OrchestratorLine* orchestrator = nullptr;
     ImageSource images;
+    RowCheck check;  // what the policy can take; unset: everything
     std::function<bool(absl::Duration)> stop_within;  // waits; true: the process is asked to stop
   };
   explicit LearnerLoop(Options options);

@@ -83,6 +83,7 @@ class LearnerRole : public Role {
       SWERVE_ASSIGN_OR_RETURN(const std::shared_ptr<const v1::Scene> scene, store->Get(id));
       return std::make_shared<const Image>(Rasterise(*scene, size));
     };
+    options.check = ChecksOf(model);
     options.stop_within = [](absl::Duration d) { return Stop::WaitFor(d); };
     role->loop_ = std::make_unique<LearnerLoop>(std::move(options));
     return std::unique_ptr<Role>(std::move(role));

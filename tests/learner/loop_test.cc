@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
 
 #include "base/files.h"
@@ -59,6 +60,23 @@ class FakeLine : public OrchestratorLine {
   bool finished = false, drain = false;
 };
 
+v1::Sample MakeSample(double traj, int tokens) {
+  v1::Sample s;
+  s.set_outcome(v1::OK);
+  s.mutable_reward()->set_traj(traj);
+  for (int t = 0; t < tokens; ++t) {
+    s.mutable_response()->add_token_ids(t);
+    s.mutable_response()->add_logprobs(-0.5f);
+  }
+  return s;
+}
+
+v1::Episode Usable(uint64_t group) {
+  v1::Episode e = MakeEpisode(group);
+  *e.mutable_samples(0) = MakeSample(0.5, 3);
+  return e;
+}
+
 class LoopTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -68,7 +86,7 @@ class LoopTest : public testing::Test {
     config_.mutable_learner()->set_batch_groups(2);
   }
   void Store(std::initializer_list<uint64_t> groups) {
-    for (uint64_t g : groups) ASSERT_OK(store_.Append(MakeEpisode(g)));
+    for (uint64_t g : groups) ASSERT_OK(store_.Append(Usable(g)));
   }
   // A process: fresh trainer, fresh loop, the same disk, store and orchestrator.
   absl::Status RunOnce() {
@@ -79,6 +97,7 @@ class LoopTest : public testing::Test {
     options.episodes = &store_;
     options.orchestrator = &line_;
     options.images = [](const std::string&) { return std::shared_ptr<const Image>(); };
+    options.check = check_;
     options.stop_within = stop_within_;
     SWERVE_RETURN_IF_ERROR(options.run.Create());
     LearnerLoop loop(options);
@@ -94,6 +113,7 @@ class LoopTest : public testing::Test {
   FakeBuffers store_;
   FakeTrainer trainer_;
   FakeLine line_;
+  RowCheck check_;
   std::function<bool(absl::Duration)> stop_within_ = [](absl::Duration) { return true; };
 };
 
@@ -180,15 +200,67 @@ TEST_F(LoopTest, FinishedRunReportsAgainAndTrainsNoMore) {
   EXPECT_EQ(trainer_.weights_, "0 1 2 3 4 5 ");
 }
 
-v1::Sample MakeSample(double traj, int tokens) {
-  v1::Sample s;
-  s.set_outcome(v1::OK);
-  s.mutable_reward()->set_traj(traj);
-  for (int t = 0; t < tokens; ++t) {
-    s.mutable_response()->add_token_ids(t);
-    s.mutable_response()->add_logprobs(-0.5f);
+// What may be wrong with an episode, by the reason it is counted under.
+std::map<std::string, std::function<void(v1::Episode*)>> Damages() {
+  return {{"no_samples", [](v1::Episode* e) { e->clear_samples(); }},
+          {"no_prompt", [](v1::Episode* e) { e->clear_prompt_ids(); }},
+          {"no_usable_sample", [](v1::Episode* e) { e->mutable_samples(0)->mutable_response()->clear_token_ids(); }},
+          {"no_scene", [](v1::Episode* e) { e->set_scene_id("gone"); }},
+          {"not_finite", [](v1::Episode* e) { e->mutable_samples(0)->mutable_response()->set_logprobs(1, NAN); }},
+          {"too_long", [](v1::Episode* e) { e->mutable_prompt_ids()->Resize(30, 1); }},
+          {"unknown_token", [](v1::Episode* e) { e->mutable_samples(0)->mutable_response()->set_token_ids(1, 100); }},
+          {"image_mismatch", [](v1::Episode* e) { e->add_prompt_ids(99); }}};
+}
+
+RowCheck SmallModel() {
+  ModelConfig model;
+  model.text.vocab = 100;
+  model.text.max_positions = 20;
+  model.has_vision = true;
+  model.image_token_id = 99;
+  model.image_tokens = 4;
+  return ChecksOf(model);
+}
+
+absl::StatusOr<std::shared_ptr<const Image>> NoImageBut(const std::string& scene) {
+  if (scene == "gone") return absl::NotFoundError("no scene gone");
+  return std::shared_ptr<const Image>();
+}
+
+TEST(MakeBatchTest, DamagedEpisodesAreLeftOutAndCountedByReason) {
+  SWERVE_ASSERT_OK_AND_ASSIGN(const ObjectiveSettings objective, ObjectiveOf(v1::RunConfig()));
+  for (const std::string& reason : DropReasons()) {
+    v1::Episode good = Usable(0), bad = Usable(1);
+    Damages().at(reason)(&bad);
+    SWERVE_ASSERT_OK_AND_ASSIGN(const Batch batch, MakeBatch({bad, good, bad}, objective, NoImageBut, 0, SmallModel()));
+    ASSERT_EQ(batch.groups.size(), 1u) << reason;
+    EXPECT_EQ(batch.groups[0].group, 0u);
+    EXPECT_EQ(batch.objective[0].group, 0);
+    EXPECT_EQ(batch.metrics.at("train/dropped_by_reason/" + reason), 2) << reason;
+    EXPECT_EQ(batch.metrics.at("train/episodes_dropped"), 2);
+    ASSERT_OK(ObjectivePlan::Create(*objective.profile, objective.knobs, batch.objective, objective.T).status());
+    SWERVE_ASSERT_OK_AND_ASSIGN(const Batch none, MakeBatch({bad}, objective, NoImageBut, 0, SmallModel()));
+    SWERVE_ASSERT_OK_AND_ASSIGN(const ObjectivePlan plan,
+                                ObjectivePlan::Create(*objective.profile, objective.knobs, none.objective, objective.T));
+    EXPECT_TRUE(plan.empty());
   }
-  return s;
+}
+
+TEST_F(LoopTest, EpisodesThatDoNotFitThePolicyAreConsumedWithoutTraining) {
+  check_ = SmallModel();
+  for (uint64_t g = 0; g < 6; ++g) {
+    v1::Episode e = Usable(g);
+    if (g == 1 || g == 2 || g == 3) Damages().at("unknown_token")(&e);
+    ASSERT_OK(store_.Append(e));
+  }
+  ASSERT_OK(RunOnce());
+  EXPECT_EQ(trainer_.weights_, "0 4 5 ");
+  EXPECT_TRUE(line_.finished);
+  EXPECT_EQ(store_.Stats()->waiting(), 0u);
+  SWERVE_ASSERT_OK_AND_ASSIGN(const auto rows, ReadMetrics(root_));
+  ASSERT_EQ(rows.size(), 3u);
+  EXPECT_EQ(rows[1].values.at("train/dropped_by_reason/unknown_token"), 2);
+  EXPECT_EQ(rows[2].values.at("groups/consumed"), 6);
 }
 
 TEST(MakeBatchTest, RowsMasksAndRefinements) {

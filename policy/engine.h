@@ -47,8 +47,13 @@ class Engine {
   // positions, no seeds, an image for a text model).
   virtual absl::StatusOr<std::vector<GenerateResult>> Generate(absl::Span<const GenerateRequest> requests) = 0;
 
+  // OK, or the INVALID_ARGUMENT that Generate would give for this request: one bad prompt need not cost the others their
+  // call. Cheap beside Generate. Thread-safe.
+  virtual absl::Status Check(const GenerateRequest& request) const = 0;
+
   // Swaps weights whole: a Generate under way ends with the weights it began with. The directory must hold the same
-  // architecture. On error (NOT_FOUND, INVALID_ARGUMENT) the old weights stay.
+  // architecture, and model.safetensors the bytes that the manifest's checksum says, when it says one. On error
+  // (NOT_FOUND, INVALID_ARGUMENT, DATA_LOSS: other bytes than announced) the old weights stay.
   virtual absl::Status LoadWeights(const v1::PolicyManifest& policy) = 0;
 
   // What the next Generate samples from.

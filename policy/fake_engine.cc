@@ -18,6 +18,9 @@ absl::StatusOr<std::vector<GenerateResult>> FakeEngine::Generate(absl::Span<cons
     if (absl::Status s = TakeFailure(); !s.ok()) return s;
     version = policy_.version();
   }
+  for (const GenerateRequest& request : requests) {
+    if (absl::Status s = Check(request); !s.ok()) return s;
+  }
   std::vector<GenerateResult> results;
   for (const GenerateRequest& request : requests) {
     GenerateResult& result = results.emplace_back();
@@ -43,6 +46,10 @@ absl::StatusOr<std::vector<GenerateResult>> FakeEngine::Generate(absl::Span<cons
     }
   }
   return results;
+}
+
+absl::Status FakeEngine::Check(const GenerateRequest& request) const {
+  return refused_ && refused_(request.prompt) ? absl::InvalidArgumentError("this prompt is refused") : absl::OkStatus();
 }
 
 absl::Status FakeEngine::LoadWeights(const v1::PolicyManifest& policy) {

@@ -21,6 +21,7 @@ class FakeEngine : public Engine {
   explicit FakeEngine(Script script, int image_size = 112);
 
   absl::StatusOr<std::vector<GenerateResult>> Generate(absl::Span<const GenerateRequest> requests) override;
+  absl::Status Check(const GenerateRequest& request) const override;
   absl::Status LoadWeights(const v1::PolicyManifest& policy) override;
   v1::PolicyManifest policy() const override;
   absl::StatusOr<std::vector<int32_t>> Tokenize(absl::string_view response_text) const override;
@@ -29,12 +30,15 @@ class FakeEngine : public Engine {
   // The next Generate (or LoadWeights) fails with this, once.
   void FailNext(absl::Status status);
   int calls() const;
+  // Prompts for which this is true cannot be served. Set it before the engine is used.
+  void Refuse(std::function<bool(const Prompt& prompt)> refused) { refused_ = std::move(refused); }
 
  private:
   absl::Status TakeFailure() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Script script_;
   const int image_size_;
+  std::function<bool(const Prompt&)> refused_;
   mutable absl::Mutex mutex_;
   v1::PolicyManifest policy_ ABSL_GUARDED_BY(mutex_);
   absl::Status failure_ ABSL_GUARDED_BY(mutex_);

@@ -8,6 +8,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "base/random.h"
+#include "base/sha256.h"
 #include "base/status.h"
 #include "policy/checkpoint.h"
 #include "policy/codec.h"
@@ -39,6 +40,10 @@ class LocalEngine : public Engine {
       : options_(std::move(options)), config_(std::move(config)), tokenizer_(std::move(tokenizer)) {}
 
   absl::StatusOr<std::vector<GenerateResult>> Generate(absl::Span<const GenerateRequest> requests) override;
+  absl::Status Check(const GenerateRequest& request) const override {
+    GenerateResult unused;
+    return Prepare(request, &unused).status();
+  }
   absl::Status LoadWeights(const v1::PolicyManifest& policy) override;
   v1::PolicyManifest policy() const override {
     absl::MutexLock lock(&mutex_);
@@ -215,6 +220,13 @@ absl::StatusOr<std::vector<GenerateResult>> LocalEngine::Generate(absl::Span<con
 }
 
 absl::Status LocalEngine::LoadWeights(const v1::PolicyManifest& policy) {
+  if (!policy.checksum().empty()) {
+    SWERVE_ASSIGN_OR_RETURN(const std::string found, Sha256OfFile(policy.directory() + "/model.safetensors"));
+    if (found != policy.checksum()) {
+      return absl::DataLossError(absl::StrCat(policy.directory(), "/model.safetensors has SHA-256 ", found, ", version ",
+                                              policy.version(), " was announced with ", policy.checksum()));
+    }
+  }
   SWERVE_ASSIGN_OR_RETURN(TensorMap tensors, LoadTensors(policy.directory(), config_));
   SWERVE_ASSIGN_OR_RETURN(std::shared_ptr<const FusedModel> model, FusedModel::Create(config_, tensors));
   absl::MutexLock lock(&mutex_);

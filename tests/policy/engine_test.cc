@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "base/files.h"
 #include "base/random.h"
+#include "base/sha256.h"
 #include "base/status_matchers.h"
 #include "policy/checkpoint.h"
 #include "policy/fused_model.h"
@@ -207,6 +208,12 @@ TEST(LocalEngine, TakesNewWeightsWholeOrNotAtAll) {
   SWERVE_ASSERT_OK_AND_ASSIGN(auto same, engine->Generate(requests));
   EXPECT_EQ(Bytes(same), Bytes(before));
   manifest.set_directory(dir);
+  manifest.set_checksum(Sha256("other bytes"));
+  EXPECT_THAT(engine->LoadWeights(manifest), StatusIs(absl::StatusCode::kDataLoss, testing::HasSubstr("SHA-256")));
+  EXPECT_EQ(engine->policy().version(), 0);
+  SWERVE_ASSERT_OK_AND_ASSIGN(auto still, engine->Generate(requests));
+  EXPECT_EQ(Bytes(still), Bytes(before));
+  SWERVE_ASSERT_OK_AND_ASSIGN(*manifest.mutable_checksum(), Sha256OfFile(dir + "/model.safetensors"));
   ASSERT_OK(engine->LoadWeights(manifest));
   SWERVE_ASSERT_OK_AND_ASSIGN(auto after, engine->Generate(requests));
   EXPECT_EQ(after[0].responses[0].weight_versions(0), 3);
@@ -220,6 +227,7 @@ TEST(LocalEngine, RefusesByName) {
   r.seeds = {1};
   r.max_new_tokens = 5000;
   EXPECT_THAT(engine->Generate({&r, 1}).status(), StatusIs(absl::StatusCode::kInvalidArgument, testing::HasSubstr("positions")));
+  EXPECT_THAT(engine->Check(r), StatusIs(absl::StatusCode::kInvalidArgument, testing::HasSubstr("positions")));
   r.max_new_tokens = 5;
   r.prompt.text = "<IMG_CONTEXT>";
   EXPECT_THAT(engine->Generate({&r, 1}).status(), StatusIs(absl::StatusCode::kInvalidArgument, testing::HasSubstr("placeholder")));

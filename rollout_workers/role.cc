@@ -18,8 +18,9 @@ namespace {
 class RolloutRole final : public Role {
  public:
   RolloutRole(const RoleContext& context, std::unique_ptr<Engine> engine, std::unique_ptr<SceneStore> scenes,
-              std::unique_ptr<Buffers> buffers)
-      : config_(context.config), engine_(std::move(engine)), scenes_(std::move(scenes)), buffers_(std::move(buffers)) {
+              std::unique_ptr<Buffers> buffers, std::unique_ptr<BusyLog> busy)
+      : config_(context.config), engine_(std::move(engine)), scenes_(std::move(scenes)), buffers_(std::move(buffers)),
+        busy_(std::move(busy)) {
     const int bytes = config_.reward().max_message_mb() << 20;
     reward_ = MakeRewardClient(context.run, absl::Seconds(config_.reward().deadline_seconds()), bytes);
     teacher_ = MakeTeacherClient(context.run, absl::Seconds(config_.teacher().deadline_seconds()), bytes);
@@ -30,7 +31,8 @@ class RolloutRole final : public Role {
 
   absl::Status Run() override {
     WorkerParts parts{engine_.get(),       reward_.get(),  teacher_.get(),
-                      orchestrator_.get(), buffers_.get(), [this](const std::string& id) { return scenes_->Get(id); }};
+                      orchestrator_.get(), buffers_.get(), [this](const std::string& id) { return scenes_->Get(id); },
+                      busy_.get()};
     Worker worker(config_, std::move(parts), options_);
     SWERVE_RETURN_IF_ERROR(worker.Run([] { return Stop::Requested(); }));
     Stop::Wait();  // the run is over; the supervisor ends its roles together
@@ -42,6 +44,7 @@ class RolloutRole final : public Role {
   const std::unique_ptr<Engine> engine_;
   const std::unique_ptr<SceneStore> scenes_;
   const std::unique_ptr<Buffers> buffers_;
+  const std::unique_ptr<BusyLog> busy_;
   std::unique_ptr<RewardClient> reward_;
   std::unique_ptr<TeacherClient> teacher_;
   std::unique_ptr<OrchestratorClient> orchestrator_;
@@ -57,13 +60,15 @@ absl::StatusOr<std::unique_ptr<Role>> MakeRolloutRole(const RoleContext& context
                           SceneStore::Open(std::vector<std::string>(dirs.begin(), dirs.end())));
   SWERVE_ASSIGN_OR_RETURN(std::unique_ptr<Buffers> buffers,
                           OpenBuffers(config.buffers().url(), context.run.root(), context.run_id));
+  SWERVE_ASSIGN_OR_RETURN(std::unique_ptr<BusyLog> busy, BusyLog::Open(context.run, context.role));
   EngineOptions options;
   options.model_dir = config.policy().model();
   options.device = config.policy().device();
   options.threads = config.rollout().threads();
   options.max_batch = std::max(1, config.rollout().groups_in_flight() * config.rollout().num_generations());
   SWERVE_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, make_engine(options));
-  return std::make_unique<RolloutRole>(context, std::move(engine), std::move(scenes), std::move(buffers));
+  return std::make_unique<RolloutRole>(context, std::move(engine), std::move(scenes), std::move(buffers),
+                                       std::move(busy));
 }
 
 }  // namespace swerve

@@ -112,37 +112,49 @@ void Worker::RefreshWeights() {
 
 absl::StatusOr<std::vector<std::optional<GenerateResult>>> Worker::Generate(
     const std::vector<GenerateRequest>& requests) {
-  std::vector<std::optional<GenerateResult>> out;
+  std::vector<std::optional<GenerateResult>> out(requests.size());
+  if (requests.empty()) return out;
+  const absl::Time start = absl::Now();
   absl::StatusOr<std::vector<GenerateResult>> all = parts_.engine->Generate(requests);
-  if (all.ok()) {
-    for (GenerateResult& result : *all) out.emplace_back(std::move(result));
-    out.resize(requests.size());
-    return out;
-  }
-  if (IsRetryable(all.status())) {
+  if (parts_.busy != nullptr) parts_.busy->Add(start, absl::Now());
+  if (!all.ok() && IsRetryable(all.status())) {
     spdlog::warn("engine: {}", Text(all.status()));
-    out.resize(requests.size());
     return out;
   }
-  if (!absl::IsInvalidArgument(all.status())) return Annotate(all.status(), "engine");
-  // One request of the batch cannot be served (a prompt that is too long): find it, serve the others.
-  for (const GenerateRequest& request : requests) {
-    absl::StatusOr<std::vector<GenerateResult>> one = parts_.engine->Generate(absl::MakeConstSpan(&request, 1));
-    if (one.ok() && one->size() == 1) {
-      out.emplace_back(std::move(one->front()));
-      continue;
-    }
-    if (!one.ok() && !absl::IsInvalidArgument(one.status()) && !IsRetryable(one.status())) {
-      return Annotate(one.status(), "engine");
-    }
-    spdlog::warn("a prompt cannot be served: {}", Text(one.status()));
-    out.emplace_back(std::nullopt);
-  }
+  if (!all.ok()) return Annotate(all.status(), "engine");
+  for (size_t i = 0; i < std::min(all->size(), out.size()); ++i) out[i] = std::move((*all)[i]);
   return out;
+}
+
+// A prompt that cannot be served costs its own group (or its refinement), never the call that it would have been in.
+void Worker::PutAsideUnservable(std::vector<Job>* jobs) {
+  std::vector<Job> kept;
+  for (Job& job : *jobs) {
+    if (auto* leased = std::get_if<LeasedGroup>(&job)) {
+      if (const absl::Status ok = parts_.engine->Check(RolloutRequest(*leased, config_)); !ok.ok()) {
+        spdlog::warn("group {} (scene {}): its prompt cannot be served: {}", leased->lease.group(),
+                     leased->lease.scene_id(), Text(ok));
+        Submit([this, lease = leased->lease] { Drop(lease, "prompt_unservable"); });
+        continue;
+      }
+    } else {
+      std::erase_if(std::get<ToRefine>(job).requests, [this](const RefineRequest& request) {
+        const absl::Status ok = parts_.engine->Check(request.generate);
+        if (ok.ok()) return false;
+        spdlog::warn("a feedback prompt cannot be served: {}", Text(ok));
+        stats_.RefinementFailed("prompt_unservable");
+        return true;
+      });
+    }
+    kept.push_back(std::move(job));
+  }
+  *jobs = std::move(kept);
 }
 
 absl::Status Worker::GenerateFor(std::vector<Job> jobs) {
   std::vector<GenerateRequest> requests;
+  PutAsideUnservable(&jobs);
+  if (jobs.empty()) return absl::OkStatus();
   for (const Job& job : jobs) {
     if (const auto* leased = std::get_if<LeasedGroup>(&job)) {
       requests.push_back(RolloutRequest(*leased, config_));

@@ -26,6 +26,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "base/busy_log.h"
 #include "buffers/buffers.h"
 #include "rollout_workers/clients.h"
 #include "rollout_workers/refine.h"
@@ -43,6 +44,7 @@ struct WorkerParts {
   OrchestratorClient* orchestrator = nullptr;
   Buffers* buffers = nullptr;
   std::function<absl::StatusOr<std::shared_ptr<const v1::Scene>>(const std::string& id)> scenes;
+  BusyLog* busy = nullptr;  // told when the engine works; may be null
 };
 
 struct WorkerOptions {
@@ -87,6 +89,7 @@ class Worker {
   void RefreshWeights() ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status GenerateFor(std::vector<Job> jobs);
   absl::StatusOr<std::vector<std::optional<GenerateResult>>> Generate(const std::vector<GenerateRequest>& requests);
+  void PutAsideUnservable(std::vector<Job>* jobs);
 
   // I/O threads.
   void Submit(std::function<void()> task) ABSL_LOCKS_EXCLUDED(mu_);

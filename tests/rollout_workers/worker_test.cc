@@ -167,17 +167,30 @@ TEST(WorkerTest, ABusyStoreIsTriedAgainAndADamagedOneEndsTheWork) {
 
 TEST(WorkerTest, OnePromptThatCannotBeServedDoesNotTakeTheBatchWithIt) {
   Fixture f(4);
-  f.engine.FailNext(absl::InvalidArgumentError("request 0 is too long"));
+  f.engine.Refuse([](const Prompt& prompt) { return prompt.text.find("feedback: better") != std::string::npos; });
   ASSERT_OK(f.Run());
   EXPECT_EQ(f.Episodes().size(), 4u);
 }
 
 TEST(WorkerTest, AnEngineThatBreaksEndsTheWork) {
   Fixture f(4);
+  Fixture f(8);
+  f.config.mutable_teacher()->set_kind("none");
+  int asked = 0;
+  f.engine.Refuse([&](const Prompt&) { return asked++ == 1; });
+  ASSERT_OK(f.Run());
+  EXPECT_THAT(f.orchestrator.dropped(), ElementsAre("prompt_unservable"));
+  EXPECT_EQ(f.worker->stats().drops().at("prompt_unservable"), 1u);
+  EXPECT_EQ(f.Episodes().size(), 8u);
+  EXPECT_LE(f.engine.calls(), 4);  // the rest of its batch went together
+}
+
+TEST(WorkerTest, AFeedbackPromptThatCannotBeServedCostsItsRefinement) {
   f.engine.FailNext(absl::InternalError("out of luck"));
   EXPECT_THAT(f.Run(), StatusIs(absl::StatusCode::kInternal, HasSubstr("out of luck")));
 }
 
+  for (const v1::Episode& e : f.Episodes()) EXPECT_EQ(e.refinements_size(), 0);
 TEST(WorkerTest, NewerWeightsAreLoadedBeforeTheGroupsTheyCameWith) {
   Fixture f(3);
   v1::PolicyManifest policy;

@@ -152,9 +152,9 @@ void Worker::PutAsideUnservable(std::vector<Job>* jobs) {
 }
 
 absl::Status Worker::GenerateFor(std::vector<Job> jobs) {
-  std::vector<GenerateRequest> requests;
   PutAsideUnservable(&jobs);
   if (jobs.empty()) return absl::OkStatus();
+  std::vector<GenerateRequest> requests;
   for (const Job& job : jobs) {
     if (const auto* leased = std::get_if<LeasedGroup>(&job)) {
       requests.push_back(RolloutRequest(*leased, config_));

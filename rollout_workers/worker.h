@@ -88,8 +88,8 @@ class Worker {
   bool MayGenerate() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void RefreshWeights() ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status GenerateFor(std::vector<Job> jobs);
-  absl::StatusOr<std::vector<std::optional<GenerateResult>>> Generate(const std::vector<GenerateRequest>& requests);
   void PutAsideUnservable(std::vector<Job>* jobs);
+  absl::StatusOr<std::vector<std::optional<GenerateResult>>> Generate(const std::vector<GenerateRequest>& requests);
 
   // I/O threads.
   void Submit(std::function<void()> task) ABSL_LOCKS_EXCLUDED(mu_);

@@ -166,14 +166,6 @@ TEST(WorkerTest, ABusyStoreIsTriedAgainAndADamagedOneEndsTheWork) {
 }
 
 TEST(WorkerTest, OnePromptThatCannotBeServedDoesNotTakeTheBatchWithIt) {
-  Fixture f(4);
-  f.engine.Refuse([](const Prompt& prompt) { return prompt.text.find("feedback: better") != std::string::npos; });
-  ASSERT_OK(f.Run());
-  EXPECT_EQ(f.Episodes().size(), 4u);
-}
-
-TEST(WorkerTest, AnEngineThatBreaksEndsTheWork) {
-  Fixture f(4);
   Fixture f(8);
   f.config.mutable_teacher()->set_kind("none");
   int asked = 0;
@@ -186,11 +178,19 @@ TEST(WorkerTest, AnEngineThatBreaksEndsTheWork) {
 }
 
 TEST(WorkerTest, AFeedbackPromptThatCannotBeServedCostsItsRefinement) {
+  Fixture f(4);
+  f.engine.Refuse([](const Prompt& prompt) { return prompt.text.find("feedback: better") != std::string::npos; });
+  ASSERT_OK(f.Run());
+  EXPECT_EQ(f.Episodes().size(), 4u);
+  for (const v1::Episode& e : f.Episodes()) EXPECT_EQ(e.refinements_size(), 0);
+}
+
+TEST(WorkerTest, AnEngineThatBreaksEndsTheWork) {
+  Fixture f(4);
   f.engine.FailNext(absl::InternalError("out of luck"));
   EXPECT_THAT(f.Run(), StatusIs(absl::StatusCode::kInternal, HasSubstr("out of luck")));
 }
 
-  for (const v1::Episode& e : f.Episodes()) EXPECT_EQ(e.refinements_size(), 0);
 TEST(WorkerTest, NewerWeightsAreLoadedBeforeTheGroupsTheyCameWith) {
   Fixture f(3);
   v1::PolicyManifest policy;

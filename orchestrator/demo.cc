@@ -10,6 +10,7 @@
 #include "base/stop.h"
 #include "demo_yaml.h"  // kDemoYaml, made from deploy/demo.yaml
 #include "orchestrator/process.h"
+#include "orchestrator/train.h"
 
 namespace swerve {
 namespace {
@@ -107,8 +108,10 @@ absl::StatusOr<std::string> DemoTable(const std::string& before_json, const std:
   return text;
 }
 
-absl::Status Demo(const DemoOptions& options) {
+absl::Status Demo(const DemoOptions& given) {
   const absl::Time start = absl::Now();
+  DemoOptions options = given;
+  options.policy = FindModel(options.policy);
   Stop::InstallSignalHandlers();
   const std::string out = options.out.empty() ? absl::StrCat("runs/demo-", options.seed) : options.out;
   if (!fs::exists(options.policy + "/config.json")) {

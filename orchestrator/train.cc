@@ -7,12 +7,15 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <grpcpp/grpcpp.h>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "base/busy_log.h"
 #include "base/config.h"
 #include "base/files.h"
 #include "base/random.h"
@@ -40,18 +43,31 @@ absl::Status LockRun(const RunDir& run) {
       absl::StrCat(run.root(), " is being trained in by another process; wait for it or use another --run"));
 }
 
-absl::Status WriteResult(const RunDir& run, const v1::StatusReply& status) {
-  const nlohmann::json json = {{"run_id", status.run_id()},
-                               {"steps", status.step()},
-                               {"groups_accepted", status.groups_accepted()},
-                               {"groups_dropped", status.groups_dropped()},
-                               {"seconds", status.elapsed_seconds()},
-                               {"finished", status.finished()},
-                               {"policy",
-                                {{"version", status.policy().version()},
-                                 {"directory", status.policy().directory()},
-                                 {"checksum", status.policy().checksum()}}}};
+absl::Status WriteResult(const RunDir& run, const v1::StatusReply& status, const std::optional<BusyShares>& busy) {
+  nlohmann::json json = {{"run_id", status.run_id()},
+                         {"steps", status.step()},
+                         {"groups_accepted", status.groups_accepted()},
+                         {"groups_dropped", status.groups_dropped()},
+                         {"seconds", status.elapsed_seconds()},
+                         {"finished", status.finished()},
+                         {"policy",
+                          {{"version", status.policy().version()},
+                           {"directory", status.policy().directory()},
+                           {"checksum", status.policy().checksum()}}}};
+  if (busy) {
+    json["wall_seconds"] = busy->wall_seconds;
+    json["generating_share"] = busy->generating;
+    json["training_share"] = busy->training;
+    json["idle_share"] = busy->idle;
+  }
   return WriteFileAtomically(run.root() + "/result.json", json.dump(2) + "\n");
+}
+
+// Of the whole run, interruptions excluded. Nothing when the log cannot be read.
+std::optional<BusyShares> BusyOf(const RunDir& run) {
+  absl::StatusOr<std::vector<BusyInterval>> intervals = ReadBusy(run);
+  if (!intervals.ok()) return std::nullopt;
+  return SharesOf(*std::move(intervals));
 }
 
 }  // namespace
@@ -66,6 +82,13 @@ std::string VersionsJson() {
                                {"sqlite", sqlite3_libversion()},
                                {"libtorch", SWERVE_LIBTORCH_VERSION}};
   return json.dump(2) + "\n";
+}
+
+std::string FindModel(const std::string& directory) {
+  const char* home = std::getenv("SWERVE_HOME");
+  if (home == nullptr || directory.empty() || directory[0] == '/' || Exists(directory + "/config.json")) return directory;
+  const std::string there = absl::StrCat(home, "/", directory);
+  return Exists(there + "/config.json") ? there : directory;
 }
 
 absl::StatusOr<v1::RunConfig> ResolveTrain(const TrainOptions& options) {
@@ -83,6 +106,7 @@ absl::StatusOr<v1::RunConfig> ResolveTrain(const TrainOptions& options) {
     }
   }
   SWERVE_ASSIGN_OR_RETURN(v1::RunConfig config, LoadRunConfig(file, options.overrides));
+  config.mutable_policy()->set_model(FindModel(config.policy().model()));
   if (!options.run_dir.empty()) config.set_run_dir(options.run_dir);
   SWERVE_RETURN_IF_ERROR(TrainingScenes(config.scenes()).status());
   const std::string model = config.policy().model() + "/config.json";
@@ -127,6 +151,9 @@ absl::Status Train(const TrainOptions& options) {
   Stop::InstallSignalHandlers();
   v1::StatusReply last;
   absl::Status result;
+  SWERVE_ASSIGN_OR_RETURN(const auto session, BusyLog::Open(run, "run"));
+  const absl::Time begin = absl::Now();
+  session->Add(begin, begin);  // killed, it still has a begin
   {
     LiveView view;
     view.Message(absl::StrCat("training in ", run.root(), " (logs in ", run.root(), "/logs)"));
@@ -134,13 +161,19 @@ absl::Status Train(const TrainOptions& options) {
     result = supervisor.Run();
     last = supervisor.status();
   }
+  session->Add(begin, absl::Now());
   if (last.run_id().empty()) return result;
-  SWERVE_RETURN_IF_ERROR(WriteResult(run, last));
+  const std::optional<BusyShares> busy = BusyOf(run);
+  SWERVE_RETURN_IF_ERROR(WriteResult(run, last, busy));
   if (absl::IsCancelled(result)) {
     return absl::CancelledError(absl::StrCat("stopped after step ", last.step(), "; go on with: swerve train --resume --run ",
                                              run.root()));
   }
   SWERVE_RETURN_IF_ERROR(result);
+  if (busy) {
+    std::fprintf(stderr, "%.0f s: generating %.0f %%, training %.0f %%, neither %.1f %% of the time\n",
+                 busy->wall_seconds, 100 * busy->generating, 100 * busy->training, 100 * busy->idle);
+  }
   std::fprintf(stderr, "done: %llu steps, weights in %s\nsee it with: swerve report %s\n",
                static_cast<unsigned long long>(last.step()), last.policy().directory().c_str(), run.root().c_str());
   return absl::OkStatus();

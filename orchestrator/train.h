@@ -19,6 +19,10 @@ struct TrainOptions {
   bool dry_run = false;                // check, print the resolved configuration, start nothing
 };
 
+// Where a model directory is: as given, or, where that does not exist and it is relative, below $SWERVE_HOME (the
+// repository, set by ./swerve), so that the default models/tiny is found from any working directory.
+std::string FindModel(const std::string& directory);
+
 // What the run would use. Checks that scenes and model are there, as far as that needs no LibTorch.
 absl::StatusOr<v1::RunConfig> ResolveTrain(const TrainOptions& options);
 
@@ -27,7 +31,8 @@ absl::StatusOr<v1::RunConfig> ResolveTrain(const TrainOptions& options);
 absl::Status PrepareRunDir(const RunDir& run, const v1::RunConfig& config, bool resume);
 
 // The whole of `swerve train`. Blocks until the learner finished (OK) or it was stopped (CANCELLED, with how to go
-// on). Writes <run>/result.json: steps, groups, seconds, and the final policy's version, directory and checksum.
+// on). Writes <run>/result.json: steps, groups, seconds, the final policy's version, directory and checksum, and the
+// shares of the run's wall time in which it generated, trained, or did neither (idle_share; base/busy_log.h).
 absl::Status Train(const TrainOptions& options);
 
 // Version of Swerve and of the libraries it was built with, as JSON.

@@ -120,6 +120,19 @@ TEST(TrainTest, RunDirectoryIsNotOverwritten) {
               StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("another process")));
 }
 
+TEST(TrainTest, ModelsAreFoundBelowSwerveHomeToo) {
+  const std::string home = Folder("home");
+  ASSERT_OK(MakeDirectories(home + "/models/own"));
+  ASSERT_OK(WriteFileAtomically(home + "/models/own/config.json", "{}"));
+  unsetenv("SWERVE_HOME");
+  EXPECT_EQ(FindModel("models/own"), "models/own");
+  setenv("SWERVE_HOME", home.c_str(), 1);
+  EXPECT_EQ(FindModel("models/own"), home + "/models/own");
+  EXPECT_EQ(FindModel("models/none"), "models/none");
+  EXPECT_EQ(FindModel("/models/own"), "/models/own");
+  unsetenv("SWERVE_HOME");
+}
+
 TEST(TrainTest, WhatIsMissingIsNamed) {
   TrainOptions options;
   EXPECT_THAT(ResolveTrain(options), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("scenes.train")));

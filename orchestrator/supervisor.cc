@@ -17,6 +17,8 @@ namespace {
 
 constexpr absl::Duration kTick = absl::Milliseconds(100);
 constexpr absl::Duration kStatusEvery = absl::Seconds(1);
+constexpr absl::Duration kStatusWithin = absl::Milliseconds(500);
+constexpr absl::Duration kLastStatus = absl::Seconds(10);  // the one that decides whether the run is over
 // After the learner has finished nobody waits for the others' work.
 constexpr absl::Duration kEndGrace = absl::Seconds(5);
 constexpr int kUnusableInput = 2;  // exit code (base/exit_code.h)
@@ -87,7 +89,7 @@ absl::Status Supervisor::Watch() {
     }
     if (learner_done_) return absl::OkStatus();
     if (now >= next_status) {
-      AskStatus();
+      AskStatus(kStatusWithin);
       next_status = absl::Now() + kStatusEvery;
     }
     if (Stop::WaitFor(kTick)) return absl::CancelledError("stopped");
@@ -96,11 +98,13 @@ absl::Status Supervisor::Watch() {
 
 absl::Status Supervisor::OnEnd(Child* child, const ProcessEnd& end) {
   if (child->name == "learner" && end.ok()) {
-    // It ends in order only after its last step and checkpoint.
-    AskStatus();
-    learner_done_ = true;
-    child->done = true;
-    return absl::OkStatus();
+    // It says that it has finished before it ends. One that somebody else stopped ends in order too, and goes on.
+    AskStatus(kLastStatus);
+    if (status_.finished()) {
+      learner_done_ = true;
+      child->done = true;
+      return absl::OkStatus();
+    }
   }
   const std::string log = run_.log_file(child->name);
   const absl::StatusOr<RoleAddress> address = ReadRole(run_, child->name);
@@ -130,12 +134,12 @@ absl::Status Supervisor::OnEnd(Child* child, const ProcessEnd& end) {
   return absl::OkStatus();
 }
 
-void Supervisor::AskStatus() {
+void Supervisor::AskStatus(absl::Duration within) {
   v1::StatusReply reply;
   const auto channel = orchestrator_->Get();
   if (channel.ok()) {
     grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(500));
+    context.set_deadline(absl::ToChronoTime(absl::Now() + within));
     if (v1::Orchestrator::NewStub(*channel)->GetStatus(&context, {}, &reply).ok()) status_ = reply;
   }
   std::map<std::string, int> restarts;

@@ -65,7 +65,7 @@ class Supervisor {
   absl::Status Start(Child* child);
   absl::Status Watch();
   absl::Status OnEnd(Child* child, const ProcessEnd& end);
-  void AskStatus();
+  void AskStatus(absl::Duration within);
   void Drain();
   // SIGTERMs the named roles and waits until they ended, `until` has passed or a second stop was asked for.
   void EndRoles(const std::function<bool(const std::string&)>& which, absl::Time until);

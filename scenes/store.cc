@@ -79,7 +79,8 @@ absl::Status SceneStore::AddDirectory(const std::string& dir) {
   std::vector<std::string> lines = absl::StrSplit(*text, '\n', absl::SkipEmpty());
   json header = lines.empty() ? json() : json::parse(lines[0], nullptr, false);
   uint64_t count = 0;
-  if (!header.is_object() || header.value("format", "") != kFormat || !Take(header, "scenes", &count) ||
+  std::string format;
+  if (!header.is_object() || !Take(header, "format", &format) || format != kFormat || !Take(header, "scenes", &count) ||
       !header.contains("shards") || !header["shards"].is_array())
     return BadIndex(path, 1, absl::StrCat("no header of format ", kFormat));
   if (lines.size() - 1 != count)
@@ -101,7 +102,7 @@ absl::Status SceneStore::AddDirectory(const std::string& dir) {
         !Take(line, "offset", &e.offset) || !Take(line, "length", &e.length) || !Take(line, "family", &e.family) ||
         !Take(line, "location", &e.location) || !Take(line, "label", &label))
       return BadIndex(path, i + 1, "a field is missing or has the wrong type");
-    if (shard >= shards_.size() - first_shard || e.length > kMaxRecord || !v1::SampleLabel_IsValid(label))
+    if (shard >= shards_.size() - first_shard || e.length > kMaxRecord || label > static_cast<uint64_t>(v1::SampleLabel_MAX))
       return BadIndex(path, i + 1, "a number is out of range");
     e.shard = first_shard + static_cast<int>(shard);
     e.label = static_cast<v1::SampleLabel>(label);

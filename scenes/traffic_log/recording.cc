@@ -103,7 +103,7 @@ absl::StatusOr<LogLane> ReadLane(const json& j, absl::string_view where) {
   Names(j, "successors", &l.successors);
   if (auto it = j.find("adjacent"); it != j.end() && it->is_array())
     for (const json& a : *it)
-      if (a.is_object() && a.value("same_direction", false)) l.beside.push_back(Text(a, "id"));
+      if (a.is_object() && a.contains("same_direction") && a["same_direction"] == true) l.beside.push_back(Text(a, "id"));
   if (auto it = j.find("half_width_lr"); it != j.end() && it->is_array()) {
     double sum = 0;
     int n = 0;

@@ -80,6 +80,7 @@ absl::Status LearnerLoop::Run() {
   log.keep_through = static_cast<int64_t>(step_);
   SWERVE_ASSIGN_OR_RETURN(log_, RunLog::Open(options_.run.root(), log));
   SWERVE_ASSIGN_OR_RETURN(groups_, GroupLog::Open(options_.run.root()));
+  SWERVE_ASSIGN_OR_RETURN(busy_, BusyLog::Open(options_.run, "learner"));
   while (step_ < static_cast<uint64_t>(learner_.steps()) && !OutOfTime()) {
     SWERVE_ASSIGN_OR_RETURN(const auto episodes, NextBatch());
     if (!episodes) break;
@@ -165,6 +166,7 @@ absl::Status LearnerLoop::TrainOn(const std::vector<v1::Episode>& episodes) {
   const absl::Time made = absl::Now();
   SWERVE_ASSIGN_OR_RETURN(Values values, options_.trainer->Train(batch, plan));
   const absl::Time trained = absl::Now();
+  busy_->Add(made, trained);
   ++step_;
   ++version_;
   for (const v1::Episode& e : episodes) {

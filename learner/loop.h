@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "base/busy_log.h"
 #include "base/role_files.h"
 #include "base/status.h"
 #include "buffers/episode_store.h"
@@ -78,6 +79,7 @@ class LearnerLoop {
   CheckpointStore checkpoints_;
   std::unique_ptr<RunLog> log_;
   std::unique_ptr<GroupLog> groups_;
+  std::unique_ptr<BusyLog> busy_;
   v1::PolicyManifest published_;
   uint64_t step_ = 0;      // batches done
   int64_t version_ = 0;    // of the weights in the trainer

@@ -116,6 +116,12 @@ std::string Tiles(const ReportInput& in) {
     tiles += Tile("Training", absl::StrFormat("%d <small>steps</small>", in.metrics.back().step),
                   absl::StrFormat("%.1f minutes between first and last", seconds / 60));
   }
+  if (in.busy && in.busy->wall_seconds > 0) {
+    tiles += Tile("Neither generating nor training",
+                  absl::StrFormat("%.1f <small>%% of wall time</small>", 100 * in.busy->idle),
+                  absl::StrFormat("generating %.0f %%, training %.0f %%", 100 * in.busy->generating,
+                                  100 * in.busy->training));
+  }
   return tiles.empty() ? "" : "<div class=\"tiles\">" + tiles + "</div>";
 }
 
@@ -223,6 +229,9 @@ absl::StatusOr<ReportInput> ReadRun(const std::string& run_dir) {
   SWERVE_RETURN_IF_ERROR(ReadOptional(run_dir + "/config.yaml", [](const std::string& p) { return LoadRunConfig(p); }, &in.config));
   SWERVE_RETURN_IF_ERROR(ReadOptional(run_dir + "/metrics.jsonl", [&](const std::string&) { return ReadMetrics(run_dir); }, &in.metrics));
   SWERVE_RETURN_IF_ERROR(ReadOptional(run_dir + "/groups.jsonl", [&](const std::string&) { return ReadGroups(run_dir); }, &in.groups));
+  std::optional<std::vector<BusyInterval>> busy;
+  SWERVE_RETURN_IF_ERROR(ReadOptional(run_dir + "/busy.jsonl", [&](const std::string&) { return ReadBusy(RunDir(run_dir)); }, &busy));
+  if (busy) in.busy = SharesOf(*std::move(busy));
   SWERVE_RETURN_IF_ERROR(ReadOptional(run_dir + "/before.json", ReadEval, &in.before));
   SWERVE_RETURN_IF_ERROR(ReadOptional(run_dir + "/after.json", ReadEval, &in.after));
   SWERVE_RETURN_IF_ERROR(ReadOptional(run_dir + "/responses_before.jsonl", ReadAnswers, &in.answers_before));

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/busy_log.h"
 #include "base/status.h"
 #include "evaluation/eval.h"
 #include "evaluation/group_log.h"
@@ -22,6 +23,7 @@ struct ReportInput {
   std::optional<v1::RunConfig> config;
   std::vector<MetricsRow> metrics;
   std::vector<GroupRecord> groups;
+  std::optional<BusyShares> busy;
   std::optional<EvalResult> before, after;
   std::vector<EvalAnswer> answers_before, answers_after;
   std::shared_ptr<const SceneStore> held_out;  // scenes of the answers
@@ -45,7 +47,7 @@ std::vector<FixedScene> FindFixed(const std::vector<EvalAnswer>& before, const s
 // on the page.
 std::string ReportHtml(const ReportInput& input);
 
-// Reads a run directory: config.yaml, metrics.jsonl, groups.jsonl, and the evaluations where they are called
+// Reads a run directory: config.yaml, metrics.jsonl, groups.jsonl, busy.jsonl, and the evaluations where they are called
 // before.json, after.json, responses_before.jsonl, responses_after.jsonl. Missing files leave their part out.
 // NOT_FOUND: no such directory. Other errors name a file that cannot be read.
 absl::StatusOr<ReportInput> ReadRun(const std::string& run_dir);

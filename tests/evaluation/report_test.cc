@@ -89,6 +89,12 @@ TEST_F(ReportTest, HoldsCurvesTableAndFixedScenes) {
   EXPECT_THAT(html, HasSubstr("step teacher"));
 }
 
+TEST_F(ReportTest, ShowsTheIdleShare) {
+  EXPECT_THAT(ReportHtml(input_), Not(HasSubstr("Neither generating nor training")));
+  input_.busy = BusyShares{100, 0.9, 0.5, 0.034};
+  EXPECT_THAT(ReportHtml(input_), HasSubstr("3.4 <small>% of wall time"));
+}
+
 TEST_F(ReportTest, EscapesAndLoadsNothing) {
   const std::string html = ReportHtml(input_);
   EXPECT_THAT(html, Not(HasSubstr("<script")));

@@ -1,13 +1,14 @@
 #include "base/files.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 #include <system_error>
 
 namespace swerve {
@@ -15,7 +16,9 @@ namespace swerve {
 absl::Status ErrnoStatus(int error, absl::string_view operation, absl::string_view path) {
   const std::string text = absl::StrCat("cannot ", operation, " ", path, ": ", std::strerror(error));
   switch (error) {
-    case ENOENT: return absl::NotFoundError(text);
+    case ENOENT:
+    case ENOTDIR: return absl::NotFoundError(text);
+    case EISDIR: return absl::InvalidArgumentError(text);
     case EACCES:
     case EPERM: return absl::PermissionDeniedError(text);
     case ENOSPC:
@@ -25,16 +28,33 @@ absl::Status ErrnoStatus(int error, absl::string_view operation, absl::string_vi
 }
 
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return ErrnoStatus(errno, "open", path);
-  std::ostringstream out;
-  out << in.rdbuf();
-  if (in.bad()) return ErrnoStatus(errno != 0 ? errno : EIO, "read", path);
-  return std::move(out).str();
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return ErrnoStatus(errno, "open", path);
+  struct stat about;
+  std::string content;
+  size_t done = 0;
+  // One byte more than the size, so that the end is seen without growing; a size of 0 may hide content (/proc).
+  content.resize(fstat(fd, &about) == 0 && about.st_size > 0 ? static_cast<size_t>(about.st_size) + 1 : 4096);
+  while (true) {
+    if (done == content.size()) content.resize(2 * done);
+    const ssize_t n = read(fd, content.data() + done, content.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) {
+      const int error = errno;
+      close(fd);
+      return ErrnoStatus(error, "read", path);
+    }
+    if (n == 0) break;
+    done += static_cast<size_t>(n);
+  }
+  close(fd);
+  content.resize(done);
+  return content;
 }
 
 absl::Status WriteFileAtomically(const std::string& path, absl::string_view content) {
-  const std::string temporary = absl::StrCat(path, ".tmp.", getpid());
+  static std::atomic<uint64_t> count{0};  // two threads may write the same path: the later rename wins
+  const std::string temporary = absl::StrCat(path, ".tmp.", getpid(), ".", count.fetch_add(1));
   const int fd = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd < 0) return ErrnoStatus(errno, "create", temporary);
   size_t done = 0;
@@ -49,8 +69,10 @@ absl::Status WriteFileAtomically(const std::string& path, absl::string_view cont
     }
     done += static_cast<size_t>(n);
   }
-  if (fsync(fd) != 0 || close(fd) != 0 || std::rename(temporary.c_str(), path.c_str()) != 0) {
-    const int error = errno;
+  int error = fsync(fd) != 0 ? errno : 0;
+  if (close(fd) != 0 && error == 0) error = errno;
+  if (error == 0 && std::rename(temporary.c_str(), path.c_str()) != 0) error = errno;
+  if (error != 0) {
     unlink(temporary.c_str());
     return ErrnoStatus(error, "write", path);
   }

@@ -1,5 +1,5 @@
 // Whole-file reading and crash-safe writing. Stateless and thread-safe. Errors name the path:
-// NOT_FOUND, PERMISSION_DENIED, RESOURCE_EXHAUSTED (disk full), INTERNAL.
+// NOT_FOUND, INVALID_ARGUMENT (a directory), PERMISSION_DENIED, RESOURCE_EXHAUSTED (disk full), INTERNAL.
 #ifndef SWERVE_BASE_FILES_H_
 #define SWERVE_BASE_FILES_H_
 

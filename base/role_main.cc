@@ -62,6 +62,7 @@ absl::Status RunRole(const std::string& kind, const std::string& name, const std
   const absl::Status result = role->Run();
   // Not serving → no new calls → running calls finish → the role's own part closes its stores → metrics last.
   server->Shutdown(absl::Seconds(context.config.orchestrator().drain_seconds()));
+  server.reset();  // before the services that it serves
   role.reset();
   if (result.ok()) {
     spdlog::info("ended in order");

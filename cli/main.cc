@@ -1,6 +1,9 @@
 // The one binary: every role and tool is a sub-command, each registered by the room that owns it.
 #include <CLI/CLI.hpp>
+#include <exception>
 
+#include "absl/strings/str_cat.h"
+#include "base/exit_code.h"
 #include "cli/commands.h"
 
 int main(int argc, char** argv) {
@@ -13,6 +16,9 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;  // 0: --help
+  } catch (const std::exception& e) {
+    // Rooms answer with a status; what still gets here must not look like a crash.
+    swerve::FailWith(absl::InternalError(absl::StrCat("unexpected error: ", e.what())));
   }
   return swerve::ExitCode();
 }

@@ -35,11 +35,12 @@ Worker::Worker(v1::RunConfig config, WorkerParts parts, WorkerOptions options)
 Worker::~Worker() = default;
 
 absl::Status Worker::Run(const std::function<bool()>& stop) {
+  stop_ = stop;
   std::thread lease([this] { LeaseLoop(); });
   pthread_setname_np(lease.native_handle(), "rollout-lease");
   absl::Status status;
   while (true) {
-    std::vector<Job> jobs = NextJobs(stop);
+    std::vector<Job> jobs = NextJobs();
     if (jobs.empty()) break;
     RefreshWeights();
     status = GenerateFor(std::move(jobs));
@@ -65,15 +66,15 @@ bool Worker::MayGenerate() const {
   return ready >= batch_ || in_io_ == 0;
 }
 
-std::vector<Worker::Job> Worker::NextJobs(const std::function<bool()>& stop) {
+std::vector<Worker::Job> Worker::NextJobs() {
   std::vector<Job> jobs;
-  while (!stop()) {
+  while (!stop_()) {
     absl::MutexLock lock(&mu_);
     const bool due = mu_.AwaitWithTimeout(absl::Condition(this, &Worker::MayGenerate), options_.idle_poll);
     if (!fatal_.ok()) return jobs;
     // Not due after the wait: services are slow today, so take what is there rather than idle.
     if (!due && leased_.empty() && to_refine_.empty()) continue;
-    if (stop()) break;
+    if (stop_()) break;
     // Older groups first: their originals age.
     while (!to_refine_.empty() && static_cast<int>(jobs.size()) < batch_) {
       jobs.emplace_back(std::move(to_refine_.front()));
@@ -222,5 +223,7 @@ bool Worker::Closing() const {
   absl::MutexLock lock(&mu_);
   return closing_;
 }
+
+bool Worker::Stopping() const { return stop_() || Closing(); }
 
 }  // namespace swerve

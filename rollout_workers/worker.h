@@ -63,7 +63,8 @@ class Worker {
   Worker& operator=(const Worker&) = delete;
 
   // Works until `stop` is true (the engine call under way ends, groups whose refinements are sampled are stored, the
-  // rest is left to the next lease) or the orchestrator says stop (everything held is finished). Call once.
+  // rest is left to the next lease) or the orchestrator says stop (everything held is finished). Call once. `stop` is
+  // asked from several threads.
   // Returns the error that ended the work: the engine's when it is neither retryable nor about one request, the
   // store's when it is damaged or another run's.
   absl::Status Run(const std::function<bool()>& stop);
@@ -84,7 +85,7 @@ class Worker {
   void ReportNow();
 
   // Engine thread. NextJobs: empty when there is nothing more to do.
-  std::vector<Job> NextJobs(const std::function<bool()>& stop) ABSL_LOCKS_EXCLUDED(mu_);
+  std::vector<Job> NextJobs() ABSL_LOCKS_EXCLUDED(mu_);
   bool MayGenerate() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void RefreshWeights() ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status GenerateFor(std::vector<Job> jobs);
@@ -101,6 +102,7 @@ class Worker {
   void Complete(const v1::Lease& lease, const std::string& dropped);
   void Fail(absl::Status status) ABSL_LOCKS_EXCLUDED(mu_);
   bool Closing() const ABSL_LOCKS_EXCLUDED(mu_);
+  bool Stopping() const ABSL_LOCKS_EXCLUDED(mu_);  // closing, or about to
 
   const v1::RunConfig config_;
   const WorkerParts parts_;
@@ -109,6 +111,7 @@ class Worker {
   const int capacity_;  // groups held
   const int image_size_;
   RolloutStats stats_;
+  std::function<bool()> stop_;  // Run's, set before any thread starts
 
   mutable absl::Mutex mu_;
   std::deque<LeasedGroup> leased_ ABSL_GUARDED_BY(mu_);

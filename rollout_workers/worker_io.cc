@@ -26,6 +26,12 @@ std::string Reason(const char* step, const absl::Status& status) {
   return absl::StrCat(step, "_", absl::AsciiStrToLower(absl::StatusCodeToString(status.code())));
 }
 
+bool TeacherUnavailable(const DiagnosedGroup& group) {
+  const auto& samples = group.scored.rollout.samples;
+  return std::any_of(samples.begin(), samples.end(),
+                     [](const v1::Sample& s) { return s.feedback_outcome() == v1::UNAVAILABLE; });
+}
+
 }  // namespace
 
 void Worker::LeaseLoop() {
@@ -107,13 +113,16 @@ void Worker::ScoreAndDiagnose(RolloutGroup rollout) {
   if (Closing()) return;  // left to the next lease
   const v1::Lease lease = rollout.leased.lease;
   absl::StatusOr<ScoredGroup> scored = Score(std::move(rollout), config_, *parts_.reward);
-  if (absl::IsCancelled(scored.status())) return;  // this process is stopping: left to the next lease
+  // Cut off by our own stop: left to the next lease. A service that cancels because it ends itself costs an attempt.
+  if (absl::IsCancelled(scored.status()) && Stopping()) return;
   if (!scored.ok()) {
     spdlog::warn("group {} (scene {}) was not scored: {}", lease.group(), lease.scene_id(), Text(scored.status()));
     Drop(lease, Reason("score", scored.status()));
     return;
   }
   DiagnosedGroup group = Diagnose(*std::move(scored), config_, *parts_.teacher);
+  // Stored now, it would train without the feedback that the next lease gets it.
+  if (TeacherUnavailable(group) && Stopping()) return;
   if (!WantsRefinement(group, config_)) {
     Store(RefinedGroup{std::move(group), {}});
     return;
@@ -133,7 +142,8 @@ void Worker::FinishGroup(DiagnosedGroup group, const std::vector<RefineRequest>&
   absl::Status failure;
   RefinedGroup refined = FinishRefine(std::move(group), requests, std::move(answers), config_, *parts_.engine,
                                       *parts_.reward, &failure);
-  if (absl::IsCancelled(failure)) return;  // stopping: stored without refinements it would count as unrescued
+  // Cut off by our own stop: stored without refinements it would count as unrescued.
+  if (absl::IsCancelled(failure) && Stopping()) return;
   if (!failure.ok()) {
     spdlog::warn("group {} goes without refinements: {}", number, Text(failure));
     stats_.RefinementFailed(Reason("refine", failure));

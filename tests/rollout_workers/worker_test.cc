@@ -121,6 +121,14 @@ TEST(WorkerTest, AScorerThatFailsCostsALeaseNotAReward) {
   EXPECT_EQ(f.worker->stats().drops().at("score_unavailable"), 1u);
 }
 
+TEST(WorkerTest, AScorerThatCancelsWhileItEndsIsAFailureLikeAnyOther) {
+  Fixture f(5);
+  f.reward.Fail({absl::CancelledError("the server is shutting down")});
+  ASSERT_OK(f.Run());
+  EXPECT_EQ(f.Episodes().size(), 5u);
+  EXPECT_THAT(f.orchestrator.dropped(), ElementsAre("score_cancelled"));
+}
+
 TEST(WorkerTest, ATeacherThatFailsLeavesPlainGroups) {
   Fixture f(5);
   f.teacher.Fail(absl::ResourceExhaustedError("budget"));
@@ -220,6 +228,18 @@ TEST(WorkerTest, StopEndsAfterTheCallUnderWay) {
   ASSERT_OK(f.Run([&] { return stop.load(); }));
   EXPECT_EQ(f.engine.calls(), 1);
   EXPECT_THAT(f.orchestrator.dropped(), IsEmpty());  // left to the next lease, not counted as failures
+}
+
+TEST(WorkerTest, AStopWhileTheTeacherIsAwayLeavesTheGroupToTheNextLease) {
+  std::atomic<bool> stop{false};
+  Fixture f(1, [&](const Prompt& prompt, uint64_t seed) {
+    stop = true;
+    return Script(prompt, seed);
+  });
+  f.teacher.Fail(absl::CancelledError("asked to stop"));
+  ASSERT_OK(f.Run([&] { return stop.load(); }));
+  EXPECT_THAT(f.Episodes(), IsEmpty());
+  EXPECT_THAT(f.orchestrator.accepted(), IsEmpty());
 }
 
 }  // namespace

@@ -2,6 +2,20 @@
 # Includes are written from the repository's root ("pdm/score.h"); protos as "swerve/v1/scene.pb.h".
 include(GoogleTest)
 
+# How tests run under sanitizers: a finding ends the test, and false alarms from Debian's uninstrumented libraries are
+# suppressed by name, each with its reason, in the .supp files.
+set(SWERVE_TEST_ENVIRONMENT "")
+if(SWERVE_SANITIZE MATCHES "undefined")
+  list(APPEND SWERVE_TEST_ENVIRONMENT "UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1")
+endif()
+if(SWERVE_SANITIZE MATCHES "address")
+  list(APPEND SWERVE_TEST_ENVIRONMENT "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/cmake/lsan.supp:print_suppressions=0")
+endif()
+if(SWERVE_SANITIZE MATCHES "thread")
+  list(APPEND SWERVE_TEST_ENVIRONMENT
+    "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/cmake/tsan.supp:print_suppressions=0:second_deadlock_stack=1")
+endif()
+
 function(swerve_library name)
   cmake_parse_arguments(A "TORCH" "" "SRCS;DEPS" ${ARGN})
   add_library(${name} STATIC ${A_SRCS})
@@ -38,11 +52,14 @@ function(swerve_test name)
   endif()
   # One ctest entry per binary: process start-up (LibTorch) is paid once.
   add_test(NAME ${name} COMMAND ${name})
-  set_tests_properties(${name} PROPERTIES TIMEOUT ${A_TIMEOUT} ENVIRONMENT "SWERVE_BINARY=$<TARGET_FILE:swerve>")
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${A_TIMEOUT} ENVIRONMENT "SWERVE_BINARY=$<TARGET_FILE:swerve>;${SWERVE_TEST_ENVIRONMENT}")
 endfunction()
 
 function(swerve_bench name)
   cmake_parse_arguments(A "" "" "SRCS;DEPS" ${ARGN})
   add_executable(${name} ${A_SRCS})
   target_link_libraries(${name} PRIVATE swerve_flags ${A_DEPS} benchmark::benchmark)
+  if(TARGET swerve_tsan)
+    target_sources(${name} PRIVATE $<TARGET_OBJECTS:swerve_tsan>)
+  endif()
 endfunction()

@@ -162,13 +162,14 @@ absl::Status Train(const TrainOptions& options) {
     last = supervisor.status();
   }
   session->Add(begin, absl::Now());
-  if (last.run_id().empty()) return result;
+  const bool heard = !last.run_id().empty();  // a run that stops at once may not have told its status
   const std::optional<BusyShares> busy = BusyOf(run);
-  SWERVE_RETURN_IF_ERROR(WriteResult(run, last, busy));
+  if (heard) SWERVE_RETURN_IF_ERROR(WriteResult(run, last, busy));
   if (absl::IsCancelled(result)) {
-    return absl::CancelledError(absl::StrCat("stopped after step ", last.step(), "; go on with: swerve train --resume --run ",
-                                             run.root()));
+    return absl::CancelledError(absl::StrCat("stopped", heard ? absl::StrCat(" after step ", last.step()) : "",
+                                             "; go on with: swerve train --resume --run ", run.root()));
   }
+  if (!heard) return result;
   SWERVE_RETURN_IF_ERROR(result);
   if (busy) {
     std::fprintf(stderr, "%.0f s: generating %.0f %%, training %.0f %%, neither %.1f %% of the time\n",

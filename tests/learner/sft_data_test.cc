@@ -104,7 +104,9 @@ TEST_F(SftDataTest, FeedbackExamplesNeverTeachTheWrongAnswer) {
       EXPECT_EQ(ParsePose3(e.target_text).status, v1::EXACT) << e.target_text;
       EXPECT_THAT(e.prompt_text, HasSubstr(BasePromptText(*scene)));
     }
-    if (e.kind == "gt") EXPECT_EQ(e.target_text, GtResponseText(*scene));
+    if (e.kind == "gt") {
+      EXPECT_EQ(e.target_text, GtResponseText(*scene));
+    }
     if (e.kind == "wrong_oracle" || e.kind == "wrong_rule") {
       const std::string wrong = PreviousAnswer(e.prompt_text);
       EXPECT_NE(wrong, e.target_text);
@@ -112,7 +114,9 @@ TEST_F(SftDataTest, FeedbackExamplesNeverTeachTheWrongAnswer) {
       EXPECT_GT(Pdms(*scene, e.target_text), Pdms(*scene, wrong)) << e.prompt_text;
       EXPECT_THAT(e.prompt_text, HasSubstr("feedback: wrong."));
     }
-    if (e.kind == "follow") EXPECT_NE(PreviousAnswer(e.prompt_text), e.target_text);
+    if (e.kind == "follow") {
+      EXPECT_NE(PreviousAnswer(e.prompt_text), e.target_text);
+    }
     if (e.kind == "correct") {
       EXPECT_EQ(PreviousAnswer(e.prompt_text), e.target_text);
       EXPECT_GE(Pdms(*scene, e.target_text), 0.8);

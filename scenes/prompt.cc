@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "scenes/raster.h"
 
 namespace swerve {
 namespace {
@@ -64,6 +65,24 @@ std::string InteractionSentence(const std::vector<SceneObject>& objects) {
 
 std::string PlanSentence(const MetaAction& action) {
   return absl::StrCat("plan ", action.longitudinal, ", ", action.lateral, ".");
+}
+
+// Where the road users in the picture are, nearest first: whole metres from the rear axle.
+std::string AroundSentence(const SceneView& view) {
+  constexpr size_t kMost = 6;
+  std::vector<std::pair<double, std::string>> seen;
+  for (const ViewObject& o : view.objects()) {
+    if (!o.now()) continue;
+    const double x = o.now()->x, y = o.now()->y;
+    if (x > kRasterAhead || x < -kRasterBehind || std::abs(y) > kRasterSide) continue;
+    seen.emplace_back(std::hypot(x, y), absl::StrCat(TypeName(o.type), " at ", Metres(x), ", ", Metres(std::abs(y)),
+                                                     y > 0 ? " left." : " right."));
+  }
+  if (seen.empty()) return "around none.";
+  std::sort(seen.begin(), seen.end());
+  std::string out = "around";
+  for (size_t i = 0; i < std::min(kMost, seen.size()); ++i) absl::StrAppend(&out, " ", seen[i].second);
+  return out;
 }
 
 // Metres of road from the ego's centre in a direction, at most `limit`.
@@ -177,6 +196,7 @@ std::vector<QuestionAnswer> SceneQuestions(const v1::Scene& scene) {
       {"who may merge?", MergeSentence(objects)},
       {"who interacts?", InteractionSentence(objects)},
       {absl::StrCat(MotionText(scene), " what is the plan?"), PlanSentence(MetaActionOf(scene, gt))},
+      {"who is around?", AroundSentence(view)},
   };
 }
 

@@ -54,7 +54,8 @@ struct ThinkClaims {
 // Accepts a whole response or a bare think text. Never fails: unreadable parts are absent.
 ThinkClaims ReadThink(absl::string_view text);
 
-// Stage one of supervised training: drivable area, lead, merging and crossing users, the ego's action.
+// Stage one of supervised training: drivable area, lead, merging and crossing users, the ego's action, and the six
+// nearest road users in the picture with their places.
 struct QuestionAnswer {
   std::string question;
   std::string answer;

@@ -143,9 +143,9 @@ def main():
                 layers = a.vit_layers if "vision" in name else a.layers
                 damped = any(k in name for k in ("o_proj", "down_proj", "projection_layer", "fc2"))
                 p.normal_(0, fan_in ** -0.5 / ((2 * layers) ** 0.5 if damped else 1.0))
-        # Position embeddings start at zero in transformers; a small spread trains faster.
+        # Position embeddings start at zero in transformers; patches are of size one: where they are must be heard beside them.
         emb = model.model.vision_tower.embeddings
-        emb.position_embeddings.normal_(0, 0.02)
+        emb.position_embeddings.normal_(0, 0.2)
         emb.cls_token.normal_(0, 0.02)
         # Layer scale 0.1 suits the 24-layer tower this shape comes from; three layers need the full branch.
         for layer in model.model.vision_tower.encoder.layer:

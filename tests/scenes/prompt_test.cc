@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "absl/strings/str_split.h"
 #include "tests/scenes/test_scenes.h"
 
@@ -113,11 +115,24 @@ TEST(CriticalObjects, MergingOncomingAndStatic) {
 
 TEST(SceneQuestions, AnswersAreExact) {
   std::vector<QuestionAnswer> qa = SceneQuestions(Busy().scene);
-  ASSERT_EQ(qa.size(), 5u);
+  ASSERT_EQ(qa.size(), 6u);
   EXPECT_EQ(qa[0].answer, "road 5 m left 2 m right 50 m ahead.");
   EXPECT_EQ(qa[1].answer, "lead vehicle 18 m ahead speed 6.0 braking.");
   EXPECT_EQ(qa[4].question, "command move forward. speed 8.0 accel 0.0. what is the plan?");
   EXPECT_EQ(qa[4].answer, "plan maintain, keep.");
+  EXPECT_EQ(qa[5].question, "who is around?");
+}
+
+TEST(SceneQuestions, WhoIsAroundIsListedNearestFirstAndOnlyWithinThePicture) {
+  TestSceneBuilder b;
+  b.AddObject("far", v1::VEHICLE, 4.5, 1.9, 80, 0, 0, 0);
+  b.AddObject("second", v1::PEDESTRIAN, 0.6, 0.6, 20.4, -5.6, 0, 1);
+  b.AddObject("first", v1::VEHICLE, 4.5, 1.9, -6, 3.4, 8, 0);
+  EXPECT_EQ(SceneQuestions(b.scene)[5].answer, "around vehicle at -6 m, 3 m left. pedestrian at 20 m, 6 m right.");
+  for (int i = 0; i < 9; ++i) b.AddObject("more" + std::to_string(i), v1::TRAFFIC_CONE, 0.4, 0.4, 3 + i, 1, 0, 0);
+  const std::string many = SceneQuestions(b.scene)[5].answer;
+  EXPECT_EQ(std::count(many.begin(), many.end(), '.'), 6);
+  EXPECT_EQ(SceneQuestions(TestSceneBuilder().scene)[5].answer, "around none.");
 }
 
 }  // namespace

@@ -37,6 +37,7 @@ struct Batch {
   std::vector<BatchRow> rows;
   std::vector<ObjectiveRow> objective;  // parallel to rows
   std::map<std::string, double> metrics;  // of the data: rewards, failures, lengths, staleness, dropped episodes
+  double clock_share = 0;  // of learner.max_seconds that is over, 0 … 1; 0 where steps alone end the run
 };
 
 // The picture a scene's base prompt was asked with. NOT_FOUND: unknown scene.

@@ -159,10 +159,13 @@ absl::StatusOr<std::optional<std::vector<v1::Episode>>> LearnerLoop::NextBatch()
 absl::Status LearnerLoop::TrainOn(const std::vector<v1::Episode>& episodes) {
   const absl::Time begin = absl::Now();
   SWERVE_ASSIGN_OR_RETURN(const ObjectiveSettings objective, ObjectiveOf(options_.config));
-  SWERVE_ASSIGN_OR_RETURN(const Batch batch,
+  SWERVE_ASSIGN_OR_RETURN(Batch batch,
                           MakeBatch(episodes, objective, options_.images, version_, options_.check));
   SWERVE_ASSIGN_OR_RETURN(const ObjectivePlan plan,
                           ObjectivePlan::Create(*objective.profile, objective.knobs, batch.objective, objective.T));
+  if (learner_.max_seconds() > 0 && !options_.config.deterministic()) {
+    batch.clock_share = std::clamp(Elapsed() / learner_.max_seconds(), 0.0, 1.0);
+  }
   const absl::Time made = absl::Now();
   SWERVE_ASSIGN_OR_RETURN(Values values, options_.trainer->Train(batch, plan));
   const absl::Time trained = absl::Now();

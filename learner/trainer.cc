@@ -2,6 +2,7 @@
 
 #include "learner/trainer.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include <nlohmann/json.hpp>
@@ -173,8 +174,11 @@ class TorchTrainer : public Trainer {
       lp_tensor.backward(torch::tensor(grad).to(lp_tensor.device()));
     }
     const uint64_t warmup = static_cast<uint64_t>(std::ceil(config_.learner().warmup_ratio() * total_steps_));
+    // A run that the clock will end goes through its schedule by the clock.
+    const uint64_t by_clock = static_cast<uint64_t>(batch.clock_share * static_cast<double>(total_steps_));
     const double rate = config_.learner().learning_rate() *
-                        ScheduleFactor(config_.learner().lr_scheduler(), optimiser_steps_, warmup, total_steps_);
+                        ScheduleFactor(config_.learner().lr_scheduler(), std::max(optimiser_steps_, by_clock), warmup,
+                                       total_steps_);
     const double norm = optimiser_->Step(rate);
     if (!std::isfinite(norm)) return absl::InternalError("the gradient is not finite; no step was made");
     ++optimiser_steps_;

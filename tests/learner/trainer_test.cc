@@ -119,6 +119,19 @@ TEST_F(TrainerTest, NothingToLearnFromMakesNoStep) {
   EXPECT_EQ(before, Weights(*trainer, "after"));
 }
 
+// A run that a clock ends cannot know its number of steps; its schedule has to end with it all the same.
+TEST_F(TrainerTest, TheScheduleFollowsTheClockWhereThatIsFurtherOn) {
+  config_.mutable_learner()->set_steps(100000);
+  config_.mutable_learner()->set_lr_scheduler("linear");
+  Input in = Make({MakeEpisode(0)});
+  SWERVE_ASSERT_OK_AND_ASSIGN(auto trainer, CreateTrainer(config_));
+  SWERVE_ASSERT_OK_AND_ASSIGN(auto by_steps, trainer->Train(in.batch, in.plan));
+  EXPECT_EQ(by_steps["train/learning_rate"], 5e-3);
+  in.batch.clock_share = 0.75;
+  SWERVE_ASSERT_OK_AND_ASSIGN(auto by_clock, trainer->Train(in.batch, in.plan));
+  EXPECT_NEAR(by_clock["train/learning_rate"], 0.25 * 5e-3, 1e-9);
+}
+
 TEST_F(TrainerTest, ResumedGivesTheSameBytesAsUninterrupted) {
   config_.mutable_learner()->set_num_iterations(2);
   const Input one = Make({MakeEpisode(0), MakeEpisode(1)}), two = Make({MakeEpisode(2), MakeEpisode(3)});

@@ -43,6 +43,16 @@ void Bystanders(Random& rng, Draft* draft, const Crossing& x) {
   }
 }
 
+// A street of at most two lanes a side and 50 km/h, and the ego on its way along it: where people cross.
+Street LayTownStreet(Random& rng, Draft* draft) {
+  StreetSpec spec = RandomStreetSpec(rng);
+  spec.limit = std::min(spec.limit, 13.9);
+  spec.lanes = std::min(spec.lanes, 2);
+  const Street street = LayStreet(draft, rng, RandomLine(rng, 45, 125, 0.15), spec, static_cast<int>(rng.Below(spec.lanes)));
+  Cruise(draft, rng, spec.limit, 0.6, 0.95);
+  return street;
+}
+
 // A walker or rider that crosses the ego's line at right angles, near enough, at `meet` seconds.
 void CrossStreet(Random& rng, Draft* draft, const Body& body, double speed, double meet, double slant) {
   const Pose at = draft->line.At(draft->Reach(meet) + rng.Uniform(0.0, 2.0));
@@ -88,11 +98,7 @@ void CrossingVehicle(Random& rng, Draft* draft) {
 }
 
 void CrossingPedestrian(Random& rng, Draft* draft) {
-  StreetSpec spec = RandomStreetSpec(rng);
-  spec.limit = std::min(spec.limit, 13.9);
-  spec.lanes = std::min(spec.lanes, 2);
-  const Street street = LayStreet(draft, rng, RandomLine(rng, 45, 125, 0.15), spec, static_cast<int>(rng.Below(spec.lanes)));
-  Cruise(draft, rng, spec.limit, 0.6, 0.95);
+  const Street street = LayTownStreet(rng, draft);
   const double meet = 0.9 + draft->speed / rng.Uniform(6.5, 9.0);
   const double speed = rng.Uniform(1.0, 2.6);
   CrossStreet(rng, draft, PedestrianBody(rng), speed, meet, rng.Uniform(-0.2, 0.2));
@@ -101,11 +107,7 @@ void CrossingPedestrian(Random& rng, Draft* draft) {
 }
 
 void CrossingCyclist(Random& rng, Draft* draft) {
-  StreetSpec spec = RandomStreetSpec(rng);
-  spec.limit = std::min(spec.limit, 13.9);
-  spec.lanes = std::min(spec.lanes, 2);
-  const Street street = LayStreet(draft, rng, RandomLine(rng, 45, 125, 0.15), spec, static_cast<int>(rng.Below(spec.lanes)));
-  Cruise(draft, rng, spec.limit, 0.6, 0.95);
+  const Street street = LayTownStreet(rng, draft);
   const double meet = 0.9 + draft->speed / rng.Uniform(6.5, 9.0);
   CrossStreet(rng, draft, CyclistBody(rng), rng.Uniform(2.5, 5.0), meet, rng.Uniform(-0.4, 0.4));
   AddBackdrop(draft, rng, street, {.opposite = 0.3, .same = 0.2, .beside = 0.4});

@@ -1,75 +1,31 @@
 // Deterministic mode with the roles for real, on loopback: the same seed gives the same weights to the last byte, also
 // when the run is interrupted on the way. Needs the whole binary ($SWERVE_BINARY) and models/tiny.
 #include <signal.h>
-#include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
-#include "base/files.h"
-#include "base/role_files.h"
-#include "base/status_matchers.h"
-#include "orchestrator/process.h"
+#include "tests/integration/run_fixture.h"
 
 namespace swerve {
 namespace {
 
-constexpr absl::Duration kPatience = absl::Minutes(5);
 constexpr int kSteps = 4;
 
-std::string Model() { return std::string(SWERVE_SOURCE_DIR) + "/models/tiny"; }
-const char* Binary() { return std::getenv("SWERVE_BINARY"); }
-
-std::optional<ProcessEnd> Await(Process* process) {
-  const absl::Time until = absl::Now() + kPatience;
-  while (absl::Now() < until) {
-    if (auto end = process->Poll()) return end;
-    absl::SleepFor(absl::Milliseconds(20));
-  }
-  return std::nullopt;
-}
-
-class DeterministicTest : public testing::Test {
+class DeterministicTest : public RunFixture {
  protected:
-  void SetUp() override {
-    if (Binary() == nullptr) GTEST_SKIP() << "SWERVE_BINARY is not set; ctest sets it";
-    if (!std::filesystem::exists(Model() + "/model.safetensors")) GTEST_SKIP() << Model() << " is not there";
-    root_ = absl::StrCat(testing::TempDir(), "/deterministic", getpid());
-    std::filesystem::remove_all(root_);
-    ASSERT_OK(MakeDirectories(root_));
-    SWERVE_ASSERT_OK_AND_ASSIGN(
-        Process generate, Process::Start({Binary(), "scenes", "generate", "--family", "mix", "--mix", "common", "--count",
-                                          "6", "--seed", "5", "--out", root_ + "/scenes"},
-                                         root_ + "/commands.log"));
-    const auto end = Await(&generate);
-    ASSERT_TRUE(end && end->ok()) << absl::StrJoin(LogTail(root_ + "/commands.log", 20), "\n");
-  }
-  void TearDown() override {
-    if (!HasFailure() && !root_.empty()) std::filesystem::remove_all(root_);
-  }
-
-  RunDir run(const std::string& name) const { return RunDir(absl::StrCat(root_, "/", name)); }
-  std::string log(const std::string& name) const { return absl::StrCat(root_, "/", name, ".log"); }
+  RunDir run(const std::string& name) const { return RunDir(absl::StrCat(root(), "/", name)); }
+  std::string log(const std::string& name) const { return absl::StrCat(root(), "/", name, ".log"); }
 
   Process Start(const std::string& name, bool resume) {
-    std::vector<std::string> argv = {Binary(), "train", "--run", run(name).root()};
-    if (resume) argv.push_back("--resume");
     // Without the outcome gate any difference in format or goal teaches, and at this rate every step shows.
-    for (const std::string& set : std::vector<std::string>{
-             "deterministic=true", "seed=3", absl::StrCat("scenes.train=[", root_, "/scenes]"),
-             absl::StrCat("policy.model=", Model()), absl::StrCat("learner.steps=", kSteps), "learner.batch_groups=2",
-             "learner.gate=none", "learner.learning_rate=1e-3", "learner.warmup_ratio=0", "rollout.num_generations=3",
-             "rollout.max_new_tokens=160", "rollout.threads=1"}) {
-      argv.push_back("--set");
-      argv.push_back(set);
-    }
-    auto process = Process::Start(argv, log(name));
-    EXPECT_TRUE(process.ok()) << process.status();
-    return process.ok() ? *std::move(process) : Process();
+    return Train(run(name), log(name),
+                 {"deterministic=true", "seed=3", absl::StrCat("scenes.train=[", root(), "/scenes]"),
+                  absl::StrCat("policy.model=", Model()), absl::StrCat("learner.steps=", kSteps),
+                  "learner.batch_groups=2", "learner.gate=none", "learner.learning_rate=1e-3", "learner.warmup_ratio=0",
+                  "rollout.num_generations=3", "rollout.max_new_tokens=160", "rollout.threads=1"},
+                 resume);
   }
 
   // Weights are on disk, their checkpoint with them; they may not be announced yet.
@@ -98,8 +54,6 @@ class DeterministicTest : public testing::Test {
     const auto end = Await(&train);
     ASSERT_TRUE(end && end->ok()) << (end ? end->ToString() : "it hangs") << "\n" << Words(name);
   }
-
-  std::string root_;
 };
 
 TEST_F(DeterministicTest, SameSeedSameWeightsInterruptedOrNot) {

@@ -1,87 +1,44 @@
 // The roles for real, on loopback, with the tiny policy: SIGKILL of any role delays a run but does not end it, and no
 // episode is lost or trained twice. Needs the whole binary ($SWERVE_BINARY) and models/tiny.
 #include <signal.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <grpcpp/grpcpp.h>
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
-#include "base/files.h"
 #include "base/role_channel.h"
-#include "base/role_files.h"
-#include "base/status_matchers.h"
 #include "buffers/buffers.h"
-#include "orchestrator/process.h"
 #include "swerve/v1/orchestrator.grpc.pb.h"
+#include "tests/integration/run_fixture.h"
 
 namespace swerve {
 namespace {
 
 constexpr int kBatch = 2;
-constexpr absl::Duration kPatience = absl::Minutes(8);
 
-std::string Model() { return std::string(SWERVE_SOURCE_DIR) + "/models/tiny"; }
-const char* Binary() { return std::getenv("SWERVE_BINARY"); }
-
-// The exit of a child; gives up (nothing) after kPatience.
-std::optional<ProcessEnd> Await(Process* process) {
-  const absl::Time until = absl::Now() + kPatience;
-  while (absl::Now() < until) {
-    if (auto end = process->Poll()) return end;
-    absl::SleepFor(absl::Milliseconds(50));
-  }
-  return std::nullopt;
-}
-
-class KillRolesTest : public testing::Test {
+class KillRolesTest : public RunFixture {
  protected:
-  void SetUp() override {
-    if (Binary() == nullptr) GTEST_SKIP() << "SWERVE_BINARY is not set; ctest sets it";
-    if (!std::filesystem::exists(Model() + "/model.safetensors")) GTEST_SKIP() << Model() << " is not there";
-    root_ = absl::StrCat(testing::TempDir(), "/kill", getpid(), "_",
-                         testing::UnitTest::GetInstance()->current_test_info()->name());
-    std::filesystem::remove_all(root_);
-    ASSERT_OK(MakeDirectories(root_));
-    Run({"scenes", "generate", "--family", "mix", "--mix", "common", "--count", "8", "--seed", "5", "--out",
-         root_ + "/scenes"});
-  }
   void TearDown() override {
-    if (HasFailure() && !root_.empty()) {
-      std::fprintf(stderr, "%s\n", absl::StrJoin(LogTail(root_ + "/train.log", 40), "\n").c_str());
+    if (HasFailure() && !root().empty()) {
+      std::fprintf(stderr, "%s\n", absl::StrJoin(LogTail(root() + "/train.log", 40), "\n").c_str());
       for (const char* role : {"orchestrator", "rollout-0", "reward", "teacher", "learner"}) {
         std::fprintf(stderr, "--- %s\n%s\n", role, absl::StrJoin(LogTail(run().log_file(role), 15), "\n").c_str());
       }
     }
+    RunFixture::TearDown();
   }
 
-  RunDir run() const { return RunDir(root_ + "/run"); }
-
-  void Run(std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), Binary());
-    SWERVE_ASSERT_OK_AND_ASSIGN(Process process, Process::Start(arguments, root_ + "/commands.log"));
-    const auto end = Await(&process);
-    ASSERT_TRUE(end && end->ok()) << absl::StrJoin(LogTail(root_ + "/commands.log", 20), "\n");
-  }
+  RunDir run() const { return RunDir(root() + "/run"); }
 
   Process Train(int steps, bool resume = false) {
-    std::vector<std::string> argv = {Binary(), "train", "--run", run().root()};
-    if (resume) argv.push_back("--resume");
-    for (const std::string& set : std::vector<std::string>{
-             absl::StrCat("scenes.train=[", root_, "/scenes]"), absl::StrCat("policy.model=", Model()),
-             absl::StrCat("learner.steps=", steps), absl::StrCat("learner.batch_groups=", kBatch),
-             "learner.num_iterations=1", "rollout.num_generations=2", "rollout.max_new_tokens=24",
-             "rollout.groups_in_flight=2", "rollout.lease_seconds=20", "learner.checkpoint_every=1",
-             "orchestrator.drain_seconds=60"}) {
-      argv.push_back("--set");
-      argv.push_back(set);
-    }
-    auto process = Process::Start(argv, root_ + "/train.log");
-    EXPECT_TRUE(process.ok()) << process.status();
-    return process.ok() ? *std::move(process) : Process();
+    return RunFixture::Train(
+        run(), root() + "/train.log",
+        {absl::StrCat("scenes.train=[", root(), "/scenes]"), absl::StrCat("policy.model=", Model()),
+         absl::StrCat("learner.steps=", steps), absl::StrCat("learner.batch_groups=", kBatch), "learner.num_iterations=1",
+         "rollout.num_generations=2", "rollout.max_new_tokens=24", "rollout.groups_in_flight=2",
+         "rollout.lease_seconds=20", "learner.checkpoint_every=1", "orchestrator.drain_seconds=60"},
+        resume);
   }
 
   // Steps done, at least `step`; -1: the run has ended, or nothing moved for kPatience.
@@ -143,8 +100,6 @@ class KillRolesTest : public testing::Test {
     }
     return groups;
   }
-
-  std::string root_;
 };
 
 TEST_F(KillRolesTest, EveryRoleDiesOnceAndTheRunCompletes) {
@@ -160,7 +115,7 @@ TEST_F(KillRolesTest, EveryRoleDiesOnceAndTheRunCompletes) {
   const auto end = Await(&train);
   ASSERT_TRUE(end) << "the run hangs";
   EXPECT_TRUE(end->ok()) << end->ToString();
-  SWERVE_ASSERT_OK_AND_ASSIGN(const std::string log, ReadFile(root_ + "/train.log"));
+  SWERVE_ASSERT_OK_AND_ASSIGN(const std::string log, ReadFile(root() + "/train.log"));
   for (const char* role : {"reward", "teacher", "rollout-0", "orchestrator", "learner"}) {
     EXPECT_THAT(log, testing::HasSubstr(absl::StrCat("role ", role, " died (signal 9")));
   }
@@ -174,7 +129,7 @@ TEST_F(KillRolesTest, CtrlCLeavesACheckpointAndResumeGoesOn) {
   train.Signal(SIGINT);
   auto end = Await(&train);
   ASSERT_TRUE(end) << "the drain hangs";
-  SWERVE_ASSERT_OK_AND_ASSIGN(const std::string log, ReadFile(root_ + "/train.log"));
+  SWERVE_ASSERT_OK_AND_ASSIGN(const std::string log, ReadFile(root() + "/train.log"));
   EXPECT_THAT(log, testing::HasSubstr("--resume"));
   EXPECT_FALSE(Consumed().empty());
   train = Train(kSteps, /*resume=*/true);

@@ -17,7 +17,7 @@ struct DemoOptions {
   std::string out;        // "": runs/demo-<seed>
   std::string policy = "models/tiny";
   double minutes = 8;     // of training
-  int train_scenes = 384;
+  int train_scenes = 1024;
   int held_out_scenes = 192;
   std::string teacher = "oracle";
   std::string config;     // YAML; "": deploy/demo.yaml as it was built in

@@ -31,7 +31,8 @@ absl::StatusOr<std::string> ReadRunId(const RunDir& run) {
 absl::Status PublishRole(const RunDir& run, const std::string& role, const RoleAddress& address) {
   SWERVE_RETURN_IF_ERROR(MakeDirectories(run.root() + "/ports"));
   const nlohmann::json json = {
-      {"host", address.host}, {"grpc", address.grpc}, {"metrics", address.metrics}, {"pid", address.pid}};
+      {"host", address.host}, {"grpc", address.grpc}, {"metrics", address.metrics}, {"http", address.http},
+      {"pid", address.pid}};
   return WriteFileAtomically(run.port_file(role), json.dump() + "\n");
 }
 
@@ -44,6 +45,7 @@ absl::StatusOr<RoleAddress> ReadRole(const RunDir& run, const std::string& role)
     address.host = json.at("host").get<std::string>();
     address.grpc = json.at("grpc").get<int>();
     address.metrics = json.at("metrics").get<int>();
+    address.http = json.value("http", 0);
     address.pid = json.at("pid").get<int64_t>();
   } catch (const nlohmann::json::exception&) {
     return absl::InvalidArgumentError(absl::StrCat(path, " is not a role's address; delete it and restart the role"));

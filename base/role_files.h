@@ -44,6 +44,7 @@ struct RoleAddress {
   int grpc = 0;     // 0: the role serves no gRPC
   int metrics = 0;  // 0: none
   int64_t pid = 0;
+  int http = 0;  // 0: none
   std::string grpc_address() const { return absl::StrCat(host, ":", grpc); }
 };
 

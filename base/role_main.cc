@@ -55,6 +55,7 @@ absl::Status RunRole(const std::string& kind, const std::string& name, const std
   address.host = telemetry.listen() == "0.0.0.0" ? "127.0.0.1" : telemetry.listen();
   address.grpc = server->port();
   address.metrics = (*metrics_server)->port();
+  address.http = role->http_port();
   address.pid = getpid();
   SWERVE_RETURN_IF_ERROR(PublishRole(context.run, context.role, address));
   spdlog::info("serving gRPC on {}, metrics on {}:{}", server->address(), address.host, address.metrics);

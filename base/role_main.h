@@ -32,6 +32,8 @@ class Role {
   virtual ~Role() = default;
   // gRPC services to serve; owned by the role. None: no gRPC but health and reflection.
   virtual std::vector<GrpcService> services() { return {}; }
+  // Port of an HTTP endpoint that the role serves besides, published with its address; 0: none.
+  virtual int http_port() const { return 0; }
   // Does the role's work on the main thread until Stop::Requested() (base/stop.h), then drains within
   // config.orchestrator.drain_seconds and returns. May return OK earlier when its work is done; an error ends the
   // process with code 1, and the supervisor starts it again. Default: waits for the stop.

@@ -4,14 +4,14 @@
 #include <cstdio>
 #include <memory>
 #include <string>
-#include <utility>
+#include <vector>
 
+#include "base/config.h"
 #include "base/exit_code.h"
 #include "base/role_main.h"
 #include "reward_service/gzip.h"
+#include "reward_service/role.h"
 #include "reward_service/score_file.h"
-#include "reward_service/service.h"
-#include "scenes/store.h"
 
 namespace swerve {
 namespace {
@@ -34,33 +34,41 @@ void RunScore(const ScoreArguments& arguments) {
   if (!result->broken.empty()) SetExitCode(1);
 }
 
-class RewardRole final : public Role {
- public:
-  RewardRole(std::unique_ptr<SceneStore> scenes, const RewardServiceOptions& options)
-      : scenes_(std::move(scenes)),
-        service_(options, [this](const std::string& id) { return scenes_->Get(id); }) {}
-  std::vector<GrpcService> services() override { return {service_.registration()}; }
-
- private:
-  const std::unique_ptr<SceneStore> scenes_;
-  RewardService service_;
+struct ServeArguments {
+  std::string config;
+  std::vector<std::string> set, scenes;
+  StandaloneOptions options;
 };
 
+void RunAlone(const ServeArguments& arguments) {
+  auto config = LoadRunConfig(arguments.config, arguments.set);
+  if (!config.ok()) return FailWith(config.status());
+  if (!arguments.scenes.empty()) config->mutable_scenes()->clear_train();
+  for (const std::string& dir : arguments.scenes) config->mutable_scenes()->add_train(dir);
+  const absl::Status status = ServeRewardsAlone(*config, arguments.options);
+  if (!status.ok()) FailWith(status);
+}
+
 absl::StatusOr<std::unique_ptr<Role>> MakeRewardRole(const RoleContext& context) {
-  const v1::RewardConfig& config = context.config.reward();
-  RewardServiceOptions options;
-  options.threads = config.threads();
-  options.max_queue = config.max_queue();
-  options.deadline = absl::Seconds(config.deadline_seconds());
-  if (config.reward_weights_size() == 3) {
-    options.default_weights.set_traj(config.reward_weights(0));
-    options.default_weights.set_fmt(config.reward_weights(1));
-    options.default_weights.set_goal(config.reward_weights(2));
-  }
-  const auto& dirs = context.config.scenes().train();
-  SWERVE_ASSIGN_OR_RETURN(std::unique_ptr<SceneStore> scenes,
-                          SceneStore::Open(std::vector<std::string>(dirs.begin(), dirs.end())));
-  return std::make_unique<RewardRole>(std::move(scenes), options);
+  return RewardRole::Make(context.config);
+}
+
+void AddAloneCommand(CLI::App& app) {
+  auto arguments = std::make_shared<ServeArguments>();
+  CLI::App* command = app.add_subcommand(
+      "reward",
+      "The reward service by itself, for trainers of your own: gRPC (package python/, `pip install ./python`) and HTTP\n"
+      "(POST /score, /score_group; docs/reward_service.md). Prints its addresses as one line of JSON, then serves until\n"
+      "SIGTERM or Ctrl-C.");
+  command->add_option("--scenes", arguments->scenes,
+                      "Directories of scene shards; without, callers send the scene with each group");
+  command->add_option("--config", arguments->config, "YAML as deploy/swerve.yaml; its section reward and telemetry.listen count");
+  command->add_option("--set", arguments->set, "key=value, for example reward.threads=0 (one per core)");
+  command->add_option("--port", arguments->options.port, "gRPC port; 0: any free one")->capture_default_str();
+  command->add_option("--http-port", arguments->options.http_port, "HTTP port; 0: any free one")->capture_default_str();
+  command->add_option("--metrics-port", arguments->options.metrics_port, "Prometheus port; 0: any free one")
+      ->capture_default_str();
+  command->callback([arguments] { RunAlone(*arguments); });
 }
 
 }  // namespace
@@ -81,6 +89,7 @@ void AddRewardCommands(CLI::App& app) {
   score->callback([arguments] { RunScore(*arguments); });
   AddServeCommand(app, "reward", "Reward service: scores groups of responses over gRPC (section reward of the config)",
                   MakeRewardRole);
+  AddAloneCommand(app);
 }
 
 }  // namespace swerve

@@ -1,4 +1,4 @@
-// Commands of the reward service: `swerve score`, `swerve serve reward`.
+// Commands of the reward service: `swerve score`, `swerve serve reward`, `swerve reward`.
 #ifndef SWERVE_REWARD_SERVICE_COMMANDS_H_
 #define SWERVE_REWARD_SERVICE_COMMANDS_H_
 

@@ -34,6 +34,22 @@ bool WellFormed(absl::string_view text) {
   return absl::StripAsciiWhitespace(between).empty();
 }
 
+size_t MemoryOf(const pdm::Polygon& polygon) {
+  size_t points = 0;
+  for (const auto& ring : polygon.rings()) points += ring.size();
+  // The rings, and every edge in the slabs it crosses: about four.
+  return points * sizeof(pdm::Vec2) * 9 + 256;
+}
+
+// What a prepared scene holds on the heap, without its small change.
+size_t MemoryOf(const pdm::PreparedScene& scene) {
+  size_t bytes = sizeof scene + scene.map().centreline().points().size() * (sizeof(pdm::Vec2) + 2 * sizeof(double));
+  for (const pdm::MapArea& area : scene.map().areas()) bytes += sizeof area + MemoryOf(area.polygon);
+  const pdm::Observation& objects = scene.observation();
+  return bytes + objects.size() * (objects.samples() * (sizeof(pdm::Box) + sizeof(pdm::Vec2)) +
+                                   sizeof(pdm::ObjectInfo) + sizeof(pdm::Bounds) + 32);
+}
+
 }  // namespace
 
 double FormatReward(absl::string_view text, v1::ParseStatus parse) {
@@ -57,6 +73,7 @@ absl::StatusOr<std::shared_ptr<const RewardTarget>> PrepareTarget(const v1::Scen
     if (!std::isfinite(p.x()) || !std::isfinite(p.y())) return absl::InvalidArgumentError("gt: last pose is not finite");
     target->goal = pdm::Pose2{p.x(), p.y(), p.heading()};
   }
+  target->bytes = MemoryOf(*target->scene);
   return target;
 }
 
@@ -94,15 +111,20 @@ v1::RewardWeights UnitWeights() {
   return weights;
 }
 
-absl::StatusOr<v1::ScoreGroupReply> ScoreGroup(const RewardTarget& target, const v1::ScoreGroupRequest& request,
-                                               const v1::RewardWeights& weights,
-                                               const std::function<absl::Status()>& go_on) {
+absl::Status CheckWeights(const RewardTarget& target, const v1::RewardWeights& weights) {
   if (!std::isfinite(weights.traj()) || !std::isfinite(weights.fmt()) || !std::isfinite(weights.goal())) {
     return absl::InvalidArgumentError("weights: a weight is not finite");
   }
   if (weights.goal() != 0 && !target.goal.has_value()) {
     return absl::InvalidArgumentError("the scene has no gt: the goal reward needs one (or set weights.goal = 0)");
   }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<v1::ScoreGroupReply> ScoreGroup(const RewardTarget& target, const v1::ScoreGroupRequest& request,
+                                               const v1::RewardWeights& weights,
+                                               const std::function<absl::Status()>& go_on) {
+  SWERVE_RETURN_IF_ERROR(CheckWeights(target, weights));
   v1::ScoreGroupReply reply;
   for (const v1::ScoreCandidate& candidate : request.candidates()) {
     if (go_on) SWERVE_RETURN_IF_ERROR(go_on());

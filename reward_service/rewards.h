@@ -27,6 +27,7 @@ double GoalReward(const pdm::Pose2& last, const pdm::Pose2& gt_last);
 struct RewardTarget {
   std::shared_ptr<const pdm::PreparedScene> scene;
   std::optional<pdm::Pose2> goal;  // the ground truth's last pose; empty when the scene has none
+  size_t bytes = 0;                // memory it takes, estimated
 };
 // INVALID_ARGUMENT names the field that is missing or unusable.
 absl::StatusOr<std::shared_ptr<const RewardTarget>> PrepareTarget(const v1::Scene& scene);
@@ -38,8 +39,11 @@ v1::Reward ScoreCandidate(const RewardTarget& target, const v1::ScoreCandidate& 
 // 1, 1, 1.
 v1::RewardWeights UnitWeights();
 
-// A whole group, weighted by `weights` (the request's own are not looked at). `go_on` is asked before every candidate; a status other than OK ends the work with it (deadline,
-// cancellation). INVALID_ARGUMENT: weights not finite, or a goal weight where the scene has no ground truth.
+// INVALID_ARGUMENT: weights not finite, or a goal weight where the scene has no ground truth.
+absl::Status CheckWeights(const RewardTarget& target, const v1::RewardWeights& weights);
+
+// A whole group, weighted by `weights` (the request's own are not looked at). `go_on` is asked before every candidate;
+// a status other than OK ends the work with it. Errors as CheckWeights.
 absl::StatusOr<v1::ScoreGroupReply> ScoreGroup(const RewardTarget& target, const v1::ScoreGroupRequest& request,
                                                const v1::RewardWeights& weights,
                                                const std::function<absl::Status()>& go_on = nullptr);

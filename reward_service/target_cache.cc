@@ -1,8 +1,11 @@
 #include "reward_service/target_cache.h"
 
+#include "reward_service/metrics.h"
+
 namespace swerve {
 
-TargetCache::TargetCache(SceneLookup lookup, size_t capacity) : lookup_(std::move(lookup)), capacity_(capacity) {}
+TargetCache::TargetCache(SceneLookup lookup, size_t capacity_bytes)
+    : lookup_(std::move(lookup)), capacity_bytes_(capacity_bytes) {}
 
 absl::StatusOr<std::shared_ptr<const RewardTarget>> TargetCache::Get(const std::string& id) {
   {
@@ -10,21 +13,32 @@ absl::StatusOr<std::shared_ptr<const RewardTarget>> TargetCache::Get(const std::
     auto it = by_id_.find(id);
     if (it != by_id_.end()) {
       entries_.splice(entries_.begin(), entries_, it->second);
+      RewardMetrics::Get().cache_hits.Increment();
       return it->second->second;
     }
   }
+  RewardMetrics::Get().cache_misses.Increment();
   SWERVE_ASSIGN_OR_RETURN(std::shared_ptr<const v1::Scene> scene, lookup_(id));
   auto target = PrepareTarget(*scene);
   if (!target.ok()) return Annotate(target.status(), absl::StrCat("scene '", id, "'"));
-  absl::MutexLock lock(&mu_);
-  if (capacity_ == 0 || by_id_.contains(id)) return target;
-  if (entries_.size() >= capacity_) {
-    by_id_.erase(entries_.back().first);
-    entries_.pop_back();
-  }
-  entries_.emplace_front(id, *target);
-  by_id_[id] = entries_.begin();
+  Remember(id, *target);
   return target;
+}
+
+void TargetCache::Remember(const std::string& id, const std::shared_ptr<const RewardTarget>& target) {
+  if (target->bytes > capacity_bytes_) return;
+  std::list<Entry> dropped;  // freed outside the lock
+  absl::MutexLock lock(&mu_);
+  if (by_id_.contains(id)) return;
+  while (bytes_ + target->bytes > capacity_bytes_) {
+    bytes_ -= entries_.back().second->bytes;
+    by_id_.erase(entries_.back().first);
+    dropped.splice(dropped.begin(), entries_, std::prev(entries_.end()));
+  }
+  entries_.emplace_front(id, target);
+  by_id_[id] = entries_.begin();
+  bytes_ += target->bytes;
+  RewardMetrics::Get().cache_bytes.Set(static_cast<double>(bytes_));
 }
 
 }  // namespace swerve

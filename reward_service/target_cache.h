@@ -1,5 +1,5 @@
-// Prepared scenes by id, least recently used dropped first. Thread-safe. Preparing happens outside the lock: two
-// threads may prepare the same scene at once, one result is kept.
+// Prepared scenes by id in a bounded amount of memory, least recently used dropped first. Thread-safe. Preparing
+// happens outside the lock: two threads may prepare the same scene at once, one result is kept.
 #ifndef SWERVE_REWARD_SERVICE_TARGET_CACHE_H_
 #define SWERVE_REWARD_SERVICE_TARGET_CACHE_H_
 
@@ -22,17 +22,26 @@ using SceneLookup = std::function<absl::StatusOr<std::shared_ptr<const v1::Scene
 
 class TargetCache {
  public:
-  TargetCache(SceneLookup lookup, size_t capacity);
+  // Holds targets of at most `capacity_bytes` (RewardTarget::bytes) together; a larger one is never kept.
+  TargetCache(SceneLookup lookup, size_t capacity_bytes);
   // The lookup's error, or INVALID_ARGUMENT when the stored scene cannot be scored; neither is remembered.
   absl::StatusOr<std::shared_ptr<const RewardTarget>> Get(const std::string& id) ABSL_LOCKS_EXCLUDED(mu_);
 
+  size_t bytes() const ABSL_LOCKS_EXCLUDED(mu_) {
+    absl::MutexLock lock(&mu_);
+    return bytes_;
+  }
+
  private:
   using Entry = std::pair<std::string, std::shared_ptr<const RewardTarget>>;
+  void Remember(const std::string& id, const std::shared_ptr<const RewardTarget>& target) ABSL_LOCKS_EXCLUDED(mu_);
+
   const SceneLookup lookup_;
-  const size_t capacity_;
-  absl::Mutex mu_;
+  const size_t capacity_bytes_;
+  mutable absl::Mutex mu_;
   std::list<Entry> entries_ ABSL_GUARDED_BY(mu_);  // most recently used first
   absl::flat_hash_map<std::string, std::list<Entry>::iterator> by_id_ ABSL_GUARDED_BY(mu_);
+  size_t bytes_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
 }  // namespace swerve

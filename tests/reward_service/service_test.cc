@@ -1,7 +1,12 @@
 #include "reward_service/service.h"
 
+#include <thread>
+
 #include "absl/synchronization/notification.h"
 #include "base/status_matchers.h"
+#include "reward_service/metrics.h"
+#include "reward_service/retry_hint.h"
+#include "swerve/v1/status.pb.h"
 #include "tests/pdm/golden_files.h"
 
 namespace swerve {
@@ -21,19 +26,21 @@ class RewardServiceTest : public ::testing::Test {
   }
   ~RewardServiceTest() override {
     if (server_ != nullptr) server_->Shutdown(absl::ZeroDuration());
+    pool_.reset();
   }
-  void Start(const RewardServiceOptions& options = {}) {
-    service_ = std::make_unique<RewardService>(options, lookup_);
+  void Start(const ScoringOptions& options = {}) {
+    pool_ = std::make_unique<ScoringPool>(options, lookup_);
+    service_ = std::make_unique<RewardService>(pool_.get());
     GrpcServer::Options server;
     server.max_message_bytes = 256 << 10;
     server_ = GrpcServer::Start(server, {service_->registration()}).value();
     stub_ = v1::RewardService::NewStub(
         grpc::CreateChannel(server_->address(), grpc::InsecureChannelCredentials()));
   }
-  v1::ScoreGroupRequest Request(const std::string& id = "known") {
+  v1::ScoreGroupRequest Request(const std::string& id = "known", int candidates = 8) {
     v1::ScoreGroupRequest request;
     request.set_scene_id(id);
-    for (int i = 0; i < 8; ++i) {
+    for (int i = 0; i < candidates; ++i) {
       v1::ScoreCandidate* c = request.add_candidates();
       *c->mutable_poses() = scene_->gt();
       c->set_parse(v1::EXACT);
@@ -48,6 +55,7 @@ class RewardServiceTest : public ::testing::Test {
   std::shared_ptr<v1::Scene> scene_;
   std::atomic<int> lookups_{0};
   SceneLookup lookup_;
+  std::unique_ptr<ScoringPool> pool_;
   std::unique_ptr<RewardService> service_;
   std::unique_ptr<GrpcServer> server_;
   std::unique_ptr<v1::RewardService::Stub> stub_;
@@ -74,7 +82,7 @@ TEST_F(RewardServiceTest, InlineScene) {
 }
 
 TEST_F(RewardServiceTest, RefusalsAreTyped) {
-  RewardServiceOptions options;
+  ScoringOptions options;
   options.max_candidates = 8;
   Start(options);
   EXPECT_THAT(Call(Request("other")), StatusIs(absl::StatusCode::kNotFound, HasSubstr("other")));
@@ -91,7 +99,7 @@ TEST_F(RewardServiceTest, RefusalsAreTyped) {
 
 TEST_F(RewardServiceTest, DeadlineHoldsDuringTheWork) {
   std::atomic<int64_t> seconds{1000};
-  RewardServiceOptions options;
+  ScoringOptions options;
   options.deadline = absl::Seconds(5);
   options.now = [&] { return absl::FromUnixSeconds(seconds); };
   SceneLookup inner = lookup_;
@@ -106,7 +114,7 @@ TEST_F(RewardServiceTest, DeadlineHoldsDuringTheWork) {
 }
 
 TEST_F(RewardServiceTest, FullQueueRefusesAndTheRestIsAnswered) {
-  RewardServiceOptions options;
+  ScoringOptions options;
   options.max_queue = 1;
   absl::Notification entered, release;
   SceneLookup inner = lookup_;
@@ -132,7 +140,21 @@ TEST_F(RewardServiceTest, FullQueueRefusesAndTheRestIsAnswered) {
     v1::ScoreGroupReply reply;
     grpc::Status s = stub_->ScoreGroup(&context, Request(), &reply);
     if (s.ok()) ++ok;
-    if (s.error_code() == grpc::RESOURCE_EXHAUSTED && refused++ == 0) one_refused.Notify();
+    if (s.error_code() != grpc::RESOURCE_EXHAUSTED) return;
+    // When to come back stands in the details and in the metadata, and is the same.
+    v1::RpcStatus details;
+    v1::RetryInfo info;
+    EXPECT_TRUE(details.ParseFromString(s.error_details()));
+    ASSERT_EQ(details.details_size(), 1);
+    EXPECT_EQ(details.details(0).type_url(), "type.googleapis.com/google.rpc.RetryInfo");
+    EXPECT_TRUE(info.ParseFromString(details.details(0).value()));
+    const auto pushback = context.GetServerTrailingMetadata().find("grpc-retry-pushback-ms");
+    ASSERT_NE(pushback, context.GetServerTrailingMetadata().end());
+    const int64_t ms = info.retry_delay().seconds() * 1000 + info.retry_delay().nanos() / 1000000;
+    EXPECT_EQ(std::to_string(ms), std::string(pushback->second.data(), pushback->second.size()));
+    EXPECT_GE(ms, 50);
+    EXPECT_LE(ms, 10000);
+    if (refused++ == 0) one_refused.Notify();
   };
   std::thread second(try_call), third(try_call);
   one_refused.WaitForNotification();
@@ -142,6 +164,145 @@ TEST_F(RewardServiceTest, FullQueueRefusesAndTheRestIsAnswered) {
   third.join();
   EXPECT_EQ(ok, 2);
   EXPECT_EQ(refused, 1);
+}
+
+// The pool itself: what a transport cannot show.
+class ScoringPoolTest : public RewardServiceTest {
+ protected:
+  // Holds the first lookup until Release().
+  void HoldLookups() {
+    lookup_ = [this, inner = lookup_](const std::string& id) {
+      if (!entered_.HasBeenNotified()) entered_.Notify();
+      release_.WaitForNotification();
+      return inner(id);
+    };
+  }
+  void MakePool(const ScoringOptions& options) { pool_ = std::make_unique<ScoringPool>(options, lookup_); }
+  struct Answer {
+    absl::Notification done;
+    absl::StatusOr<v1::ScoreGroupReply> reply;
+  };
+  void Submit(const v1::ScoreGroupRequest& request, Answer* answer, std::function<bool()> cancelled = nullptr) {
+    pool_->Submit({&request, absl::InfiniteDuration(), std::move(cancelled),
+                   [answer](absl::StatusOr<v1::ScoreGroupReply> reply) {
+                     answer->reply = std::move(reply);
+                     answer->done.Notify();
+                   }});
+  }
+
+  absl::Notification entered_, release_;
+};
+
+TEST_F(ScoringPoolTest, ThreadsShareALargeGroupAndTheScoresAreTheSame) {
+  v1::ScoreGroupRequest request = Request("known", 200);
+  for (int i = 0; i < 200; ++i) request.mutable_candidates(i)->mutable_poses(7)->set_x(10 + 0.1 * i);
+  std::string one, four;
+  for (auto [threads, bytes] : {std::pair{1, &one}, std::pair{4, &four}}) {
+    ScoringOptions options;
+    options.threads = threads;
+    MakePool(options);
+    SWERVE_ASSERT_OK_AND_ASSIGN(const v1::ScoreGroupReply reply, pool_->Score(request));
+    ASSERT_EQ(reply.rewards_size(), 200);
+    *bytes = reply.SerializeAsString();
+  }
+  EXPECT_EQ(one, four);
+  SWERVE_ASSERT_OK_AND_ASSIGN(const v1::ScoreGroupReply none, pool_->Score(Request("known", 0)));
+  EXPECT_EQ(none.rewards_size(), 0);
+}
+
+TEST_F(ScoringPoolTest, DeadlinePassesInsideAGroup) {
+  // The clock moves by one second whenever it is looked at: the group can never be finished.
+  std::atomic<int64_t> seconds{1000};
+  ScoringOptions options;
+  options.threads = 2;
+  options.deadline = absl::Seconds(100);
+  options.now = [&] { return absl::FromUnixSeconds(++seconds); };
+  MakePool(options);
+  const double before = RewardMetrics::Get().candidates.Value();
+  EXPECT_THAT(pool_->Score(Request("known", 4000)),
+              StatusIs(absl::StatusCode::kDeadlineExceeded, HasSubstr("deadline")));
+  EXPECT_LT(seconds, 1300) << "the work went on after the deadline";
+  EXPECT_EQ(RewardMetrics::Get().candidates.Value(), before);
+}
+
+TEST_F(ScoringPoolTest, ACallerWhoHasGoneCostsNoMoreWork) {
+  MakePool({});
+  std::atomic<int> asked{0};
+  Answer answer;
+  const v1::ScoreGroupRequest request = Request("known", 1000);
+  Submit(request, &answer, [&] { return ++asked > 100; });
+  answer.done.WaitForNotification();
+  EXPECT_THAT(answer.reply, StatusIs(absl::StatusCode::kCancelled, HasSubstr("gone")));
+  EXPECT_LT(asked, 110);
+}
+
+TEST_F(ScoringPoolTest, TheQueueIsBoundedByBytesToo) {
+  HoldLookups();
+  ScoringOptions options;
+  options.max_queue_bytes = 1000;
+  MakePool(options);
+  v1::ScoreGroupRequest busy = Request(), big = Request(), small = Request();
+  big.mutable_candidates(0)->set_text(std::string(5000, 'x'));
+  Answer a, b, c;
+  Submit(busy, &a);
+  entered_.WaitForNotification();
+  Submit(big, &b);  // larger than the bound, but it waits alone
+  Submit(small, &c);
+  ASSERT_TRUE(c.done.HasBeenNotified());
+  EXPECT_THAT(c.reply, StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("queue full")));
+  EXPECT_TRUE(RetryAfter(c.reply.status()).has_value());
+  release_.Notify();
+  a.done.WaitForNotification();
+  b.done.WaitForNotification();
+  EXPECT_OK(a.reply);
+  EXPECT_OK(b.reply);
+}
+
+TEST_F(ScoringPoolTest, CallersWhoHaveGoneMakeRoomInAFullQueue) {
+  HoldLookups();
+  ScoringOptions options;
+  options.max_queue = 1;
+  MakePool(options);
+  const v1::ScoreGroupRequest request = Request();
+  Answer a, b, c;
+  std::atomic<bool> gone{false};
+  Submit(request, &a);
+  entered_.WaitForNotification();
+  Submit(request, &b, [&] { return gone.load(); });
+  gone = true;
+  Submit(request, &c);
+  ASSERT_TRUE(b.done.HasBeenNotified());
+  EXPECT_THAT(b.reply, StatusIs(absl::StatusCode::kCancelled, HasSubstr("gone")));
+  release_.Notify();
+  c.done.WaitForNotification();
+  EXPECT_OK(c.reply);
+  a.done.WaitForNotification();
+}
+
+TEST_F(ScoringPoolTest, WhatWaitsIsAnsweredWhenItEnds) {
+  HoldLookups();
+  MakePool({});
+  const v1::ScoreGroupRequest request = Request();
+  Answer a, b;
+  Submit(request, &a);
+  entered_.WaitForNotification();
+  Submit(request, &b);
+  std::thread end([this] { pool_.reset(); });
+  release_.Notify();
+  end.join();
+  ASSERT_TRUE(a.done.HasBeenNotified());
+  ASSERT_TRUE(b.done.HasBeenNotified());
+}
+
+TEST_F(ScoringPoolTest, EveryStageIsMeasured) {
+  MakePool({});
+  const auto count = [](prometheus::Histogram& h) { return h.Collect().histogram.sample_count; };
+  RewardMetrics& m = RewardMetrics::Get();
+  const auto queue = count(m.queue_seconds), prepare = count(m.prepare_seconds), score = count(m.score_seconds);
+  ASSERT_OK(pool_->Score(Request()));
+  EXPECT_EQ(count(m.queue_seconds), queue + 1);
+  EXPECT_EQ(count(m.prepare_seconds), prepare + 1);
+  EXPECT_EQ(count(m.score_seconds), score + 1);
 }
 
 }  // namespace

@@ -1,0 +1,233 @@
+"""RewardClient: groups of trajectories to scores over gRPC.
+
+A failure of ours is an exception, never a score: InfrastructureError when the service could not answer in time
+(retried before), RequestError when it can never answer this (unknown scene, unusable request). A trajectory that cannot
+be scored is an outcome of the policy: a Score with valid=False and a reason.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+
+import grpc
+
+from swerve import _messages as messages
+
+Pose = Sequence[float]  # x (m, forward), y (m, left), heading (rad, counter-clockwise), ego frame at t = 0
+Poses = Sequence[Pose]  # 8 of them, 0.5 … 4.0 s
+
+_METHOD = "/swerve.v1.RewardService/ScoreGroup"
+_RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
+
+
+class RewardError(RuntimeError):
+    """No score. `code` is the gRPC status code's name."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+
+
+class InfrastructureError(RewardError):
+    """The service is away, overloaded or too slow; the request itself is fine."""
+
+
+class RequestError(RewardError):
+    """The request can never be answered: unknown scene, bad arguments, too large."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One response: its trajectory, and its text where the format reward matters."""
+
+    poses: Poses = ()
+    text: str = ""
+    parse: str = "EXACT"  # EXACT, REPAIRED, FAILED: how the text was read
+
+
+@dataclass(frozen=True)
+class Score:
+    """Reward and sub-scores of one candidate. Invalid: every score of the trajectory is 0 and `invalid` says why."""
+
+    total: float  # weighted sum of traj, fmt and goal
+    traj: float  # PDMS
+    fmt: float
+    goal: float
+    pdms: float
+    nc: float  # no at-fault collision
+    dac: float  # drivable area compliance
+    ddc: float  # driving direction compliance
+    ep: float  # ego progress
+    ttc: float  # time to collision
+    comfort: float
+    invalid: Optional[str] = None  # WRONG_SHAPE, NOT_FINITE, DIVERGED, UNPARSED
+    message: Any = field(default=None, repr=False, compare=False)  # swerve.v1.Reward; .facts has what went wrong
+
+    @property
+    def valid(self) -> bool:
+        return self.invalid is None
+
+
+def _score(reward: Any) -> Score:
+    s = reward.scores
+    return Score(
+        total=reward.total,
+        traj=reward.traj,
+        fmt=reward.fmt,
+        goal=reward.goal,
+        pdms=s.pdms,
+        nc=s.nc,
+        dac=s.dac,
+        ddc=s.ddc,
+        ep=s.ep,
+        ttc=s.ttc,
+        comfort=s.comfort,
+        invalid=messages.enum_name("InvalidReason", reward.invalid) if reward.invalid else None,
+        message=reward,
+    )
+
+
+def _retry_delay(error: Any) -> Optional[float]:
+    """Seconds after which the service wants to be asked again; None when it did not say."""
+    for key, value in error.trailing_metadata() or ():
+        if key == "grpc-status-details-bin":
+            for detail in messages.RpcStatus.FromString(value).details:
+                if detail.type_url == _RETRY_INFO:
+                    delay = messages.RetryInfo.FromString(detail.value).retry_delay
+                    return float(delay.seconds + delay.nanos * 1e-9)
+    return None
+
+
+class RewardClient:
+    """Thread-safe; may be pickled and used after a fork. `timeout` (s) covers a call with all its retries."""
+
+    def __init__(
+        self,
+        address: str = "127.0.0.1:50051",
+        *,
+        timeout: float = 120.0,
+        max_message_mb: int = 64,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.address = address
+        self.timeout = timeout
+        self._max_message_mb = max_message_mb
+        self._sleep = sleep
+        self._lock = threading.Lock()
+        self._channel: Any = None
+        self._channel_pid = 0
+
+    def score(
+        self,
+        scene: Union[str, bytes, Any],
+        candidates: Sequence[Union[Candidate, Poses]],
+        *,
+        weights: Optional[Tuple[float, float, float]] = None,
+        timeout: Optional[float] = None,
+    ) -> List[Score]:
+        """Scores a group of one scene, in the order of the candidates.
+
+        scene: its id in the service's data sets, or the scene itself (swerve.v1.Scene, or its bytes).
+        weights: of (traj, fmt, goal) in Score.total; None: as the service is configured. A goal weight other than 0
+        needs a scene with a ground truth.
+        """
+        request = messages.ScoreGroupRequest()
+        if isinstance(scene, str):
+            request.scene_id = scene
+        elif isinstance(scene, bytes):
+            request.scene.ParseFromString(scene)
+        else:
+            request.scene.CopyFrom(scene)
+        for candidate in candidates:
+            if not isinstance(candidate, Candidate):
+                candidate = Candidate(candidate)
+            one = request.candidates.add(text=candidate.text, parse=messages.enum_value("ParseStatus", candidate.parse))
+            for x, y, heading in candidate.poses:
+                one.poses.add(x=x, y=y, heading=heading)
+        if weights is not None:
+            request.weights.traj, request.weights.fmt, request.weights.goal = weights
+        reply = self._call(request, self.timeout if timeout is None else timeout)
+        return [_score(reward) for reward in reply.rewards]
+
+    def healthy(self, timeout: float = 1.0) -> bool:
+        """True when the service answers and serves."""
+        check = self._open().unary_unary(
+            "/grpc.health.v1.Health/Check", request_serializer=bytes, response_deserializer=bytes
+        )
+        try:
+            return bool(check(b"", timeout=timeout) == b"\x08\x01")
+        except grpc.RpcError:
+            return False
+
+    def close(self) -> None:
+        with self._lock:
+            if self._channel is not None and self._channel_pid == os.getpid():
+                self._channel.close()
+            self._channel = None
+
+    def __enter__(self) -> "RewardClient":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> Dict[str, Any]:
+        state = dict(self.__dict__, _channel=None)
+        del state["_lock"]
+        return state
+
+    def __setstate__(self, state: Dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
+    def _open(self) -> Any:
+        with self._lock:
+            if self._channel is None or self._channel_pid != os.getpid():  # a channel does not survive a fork
+                size = self._max_message_mb << 20
+                self._channel = grpc.insecure_channel(
+                    self.address,
+                    options=[
+                        ("grpc.max_send_message_length", size),
+                        ("grpc.max_receive_message_length", size),
+                        ("grpc.max_reconnect_backoff_ms", 2000),
+                        ("grpc.use_local_subchannel_pool", 1),
+                    ],
+                )
+                self._channel_pid = os.getpid()
+            return self._channel
+
+    def _call(self, request: Any, timeout: float) -> Any:
+        until = time.monotonic() + timeout
+        backoff = 0.1
+        while True:
+            stub = self._open().unary_unary(
+                _METHOD,
+                request_serializer=messages.ScoreGroupRequest.SerializeToString,
+                response_deserializer=messages.ScoreGroupReply.FromString,
+            )
+            try:
+                return stub(request, timeout=max(until - time.monotonic(), 0.001))
+            except grpc.RpcError as error:
+                code = error.code()
+                wait: Optional[float] = None
+                if code == grpc.StatusCode.UNAVAILABLE:
+                    wait, backoff = backoff, min(2 * backoff, 5.0)
+                elif code == grpc.StatusCode.RESOURCE_EXHAUSTED:
+                    wait = _retry_delay(error)  # none: the message is too large, which no waiting changes
+                if wait is not None:
+                    wait *= random.uniform(1.0, 1.5)  # those refused together must not come back together
+                    if time.monotonic() + wait < until:
+                        self._sleep(wait)
+                        continue
+                raise self._error(code, error.details() or "", wait is not None) from error
+
+    def _error(self, code: Any, details: str, tried_again: bool) -> RewardError:
+        bad = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNIMPLEMENTED}
+        if code in bad or (code == grpc.StatusCode.RESOURCE_EXHAUSTED and not tried_again):
+            return RequestError(code.name, details)
+        return InfrastructureError(code.name, f"{details} (reward service at {self.address})")

@@ -1,0 +1,247 @@
+#include "reward_service/scoring_pool.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/synchronization/notification.h"
+#include "reward_service/metrics.h"
+#include "reward_service/retry_hint.h"
+
+namespace swerve {
+namespace {
+
+// Candidates a thread takes at once: long enough that a lock is nothing, short enough to share a group of 64.
+constexpr int kChunk = 16;
+
+}  // namespace
+
+// Call, arrival and deadline never change. Target, weights and reply are written by the thread that begins the job,
+// before any other thread gets at it through mu_; after that each thread writes the rewards of its own candidates.
+struct ScoringPool::Job {
+  Call call;
+  absl::Time arrival, deadline;
+  int64_t bytes = 0;
+  absl::Time begun, ready;  // taken by a thread; its scene prepared
+  std::shared_ptr<const RewardTarget> target;
+  v1::RewardWeights weights;
+  v1::ScoreGroupReply reply;
+  std::vector<v1::Reward*> rewards;  // of the reply, one per candidate
+  // Guarded by the pool's mu_.
+  bool prepared = false;
+  int next = 0;         // first candidate nobody has taken
+  int outstanding = 0;  // chunks being scored
+  absl::Status failure;
+};
+
+ScoringPool::ScoringPool(const ScoringOptions& options, SceneLookup scenes)
+    : options_(options), cache_(std::move(scenes), options.cache_bytes) {
+  RewardMetrics::Get();  // exposed from the start, not from the first group on
+  const int threads = options.threads > 0 ? options.threads : std::max(1u, std::thread::hardware_concurrency());
+  for (int i = 0; i < threads; ++i) {
+    threads_.emplace_back([this] { Work(); });
+    pthread_setname_np(threads_.back().native_handle(), "reward-score");
+  }
+}
+
+ScoringPool::~ScoringPool() {
+  {
+    absl::MutexLock lock(&mu_);  // wakes those that wait for work
+    stopping_ = true;
+  }
+  for (std::thread& t : threads_) t.join();
+}
+
+void ScoringPool::Submit(Call call) {
+  auto job = std::make_shared<Job>();
+  job->arrival = options_.now();
+  job->deadline = job->arrival + std::min(call.timeout, options_.deadline);
+  job->bytes = static_cast<int64_t>(call.request->ByteSizeLong());
+  job->call = std::move(call);
+  const int candidates = job->call.request->candidates_size();
+  const absl::Status status =
+      candidates > options_.max_candidates
+          ? absl::InvalidArgumentError(absl::StrCat("candidates: ", candidates, " in one group, at most ",
+                                                    options_.max_candidates, " (reward.max_candidates)"))
+          : Enqueue(job);
+  if (!status.ok()) Answer(*job, status);
+}
+
+absl::StatusOr<v1::ScoreGroupReply> ScoringPool::Score(const v1::ScoreGroupRequest& request, absl::Duration timeout) {
+  absl::StatusOr<v1::ScoreGroupReply> answer;
+  absl::Notification done;
+  Submit({&request, timeout, nullptr, [&](absl::StatusOr<v1::ScoreGroupReply> reply) {
+            answer = std::move(reply);
+            done.Notify();
+          }});
+  done.WaitForNotification();
+  return answer;
+}
+
+absl::Status ScoringPool::Enqueue(const JobPtr& job) {
+  std::vector<JobPtr> gone;
+  absl::Status status;
+  {
+    absl::MutexLock lock(&mu_);
+    if (stopping_) return absl::UnavailableError("the reward service is shutting down");
+    const auto full = [&] {
+      return waiting_ >= options_.max_queue ||
+             (waiting_ > 0 && waiting_bytes_ + job->bytes > options_.max_queue_bytes);
+    };
+    if (full()) gone = DropGone();  // those who left must not keep others out
+    if (full()) {
+      status = WithRetryAfter(
+          absl::ResourceExhaustedError(absl::StrCat("queue full: ", waiting_, " groups of ", waiting_bytes_ >> 10,
+                                                    " KiB wait already; try again after the delay in RetryInfo")),
+          RetryDelay());
+    } else {
+      jobs_.push_back(job);
+      ++waiting_;
+      waiting_bytes_ += job->bytes;
+    }
+    ShowQueue();
+  }
+  for (const JobPtr& left : gone) Answer(*left, GoOn(*left));
+  return status;
+}
+
+std::vector<ScoringPool::JobPtr> ScoringPool::DropGone() {
+  std::vector<JobPtr> gone;
+  std::deque<JobPtr> stay;
+  for (JobPtr& job : jobs_) {
+    if (job->prepared || GoOn(*job).ok()) {
+      stay.push_back(std::move(job));
+      continue;
+    }
+    --waiting_;
+    waiting_bytes_ -= job->bytes;
+    gone.push_back(std::move(job));
+  }
+  jobs_ = std::move(stay);
+  return gone;
+}
+
+absl::Duration ScoringPool::RetryDelay() const {
+  // By then the groups that wait now are done, if they are like those before them.
+  const double seconds = mean_seconds_ * waiting_ / static_cast<double>(threads_.size());
+  return absl::Seconds(std::clamp(seconds, 0.05, 10.0));
+}
+
+void ScoringPool::ShowQueue() const {
+  RewardMetrics::Get().queue.Set(waiting_);
+  RewardMetrics::Get().queue_bytes.Set(static_cast<double>(waiting_bytes_));
+}
+
+void ScoringPool::Work() {
+  while (true) {
+    Task task = Take();
+    if (task.job == nullptr) return;
+    if (task.end == 0) {
+      Begin(task.job);
+    } else {
+      Settle(task.job, ScoreSome(*task.job, task.begin, task.end));
+    }
+  }
+}
+
+ScoringPool::Task ScoringPool::Take() {
+  absl::MutexLock lock(&mu_);
+  mu_.Await(absl::Condition(this, &ScoringPool::HasWork));
+  if (jobs_.empty()) return {};  // stopping
+  JobPtr job = jobs_.front();
+  if (!job->prepared) {
+    jobs_.pop_front();
+    --waiting_;
+    waiting_bytes_ -= job->bytes;
+    ShowQueue();
+    return {std::move(job)};
+  }
+  const int n = job->call.request->candidates_size(), begin = job->next;
+  job->next = std::min(begin + kChunk, n);
+  ++job->outstanding;
+  if (job->next == n) jobs_.pop_front();
+  return {job, begin, job->next};
+}
+
+void ScoringPool::Begin(const JobPtr& job) {
+  job->begun = options_.now();
+  RewardMetrics::Get().queue_seconds.Observe(absl::ToDoubleSeconds(job->begun - job->arrival));
+  const absl::Status status = Prepare(*job);
+  if (!status.ok() || job->call.request->candidates_size() == 0) return Answer(*job, status);
+  absl::MutexLock lock(&mu_);
+  job->prepared = true;
+  jobs_.push_front(job);
+}
+
+absl::Status ScoringPool::Prepare(Job& job) {
+  SWERVE_RETURN_IF_ERROR(GoOn(job));
+  const v1::ScoreGroupRequest& request = *job.call.request;
+  switch (request.source_case()) {
+    case v1::ScoreGroupRequest::kScene: {
+      SWERVE_ASSIGN_OR_RETURN(job.target, PrepareTarget(request.scene()));
+      break;
+    }
+    case v1::ScoreGroupRequest::kSceneId: {
+      SWERVE_ASSIGN_OR_RETURN(job.target, cache_.Get(request.scene_id()));
+      break;
+    }
+    default:
+      return absl::InvalidArgumentError("source is not set; give scene_id or scene");
+  }
+  job.weights = request.has_weights() ? request.weights() : options_.default_weights;
+  SWERVE_RETURN_IF_ERROR(CheckWeights(*job.target, job.weights));
+  for (int i = 0; i < request.candidates_size(); ++i) job.rewards.push_back(job.reply.add_rewards());
+  job.ready = options_.now();
+  RewardMetrics::Get().prepare_seconds.Observe(absl::ToDoubleSeconds(job.ready - job.begun));
+  return absl::OkStatus();
+}
+
+absl::Status ScoringPool::ScoreSome(Job& job, int begin, int end) {
+  const v1::ScoreGroupRequest& request = *job.call.request;
+  for (int i = begin; i < end; ++i) {
+    SWERVE_RETURN_IF_ERROR(GoOn(job));
+    *job.rewards[i] = ScoreCandidate(*job.target, request.candidates(i), job.weights);
+  }
+  return absl::OkStatus();
+}
+
+void ScoringPool::Settle(const JobPtr& job, const absl::Status& status) {
+  const int n = job->call.request->candidates_size();
+  {
+    absl::MutexLock lock(&mu_);
+    --job->outstanding;
+    if (!status.ok()) {
+      job->failure.Update(status);
+      if (job->next < n) {  // nobody starts on the rest
+        job->next = n;
+        jobs_.erase(std::find(jobs_.begin(), jobs_.end(), job));
+      }
+    }
+    if (job->next < n || job->outstanding > 0) return;
+    const double seconds = absl::ToDoubleSeconds(options_.now() - job->begun);
+    mean_seconds_ = mean_seconds_ == 0 ? seconds : 0.9 * mean_seconds_ + 0.1 * seconds;
+  }
+  if (job->failure.ok()) RewardMetrics::Get().candidates.Increment(n);
+  RewardMetrics::Get().score_seconds.Observe(absl::ToDoubleSeconds(options_.now() - job->ready));
+  Answer(*job, job->failure);
+}
+
+absl::Status ScoringPool::GoOn(const Job& job) const {
+  if (stopping_) return absl::UnavailableError("the reward service is shutting down");
+  if (job.call.cancelled && job.call.cancelled()) return absl::CancelledError("the caller has gone");
+  if (options_.now() > job.deadline) return absl::DeadlineExceededError("the group's deadline has passed");
+  return absl::OkStatus();
+}
+
+void ScoringPool::Answer(Job& job, const absl::Status& status) {
+  RewardMetrics::Groups(absl::StatusCodeToString(status.code())).Increment();
+  RewardMetrics::Get().group_seconds.Observe(absl::ToDoubleSeconds(options_.now() - job.arrival));
+  if (status.ok()) {
+    job.call.done(std::move(job.reply));
+  } else {
+    job.call.done(status);
+  }
+}
+
+}  // namespace swerve

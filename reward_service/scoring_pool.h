@@ -1,0 +1,94 @@
+// The scoring core behind every transport: a fixed pool of threads over a bounded queue of groups. Threads take groups
+// in order of arrival and help each other within a large one, so that all cores are busy whether callers send many
+// small groups or one big one. A candidate's score depends on nothing but the candidate and its scene.
+//
+// Statuses: INVALID_ARGUMENT and NOT_FOUND for a group that can never be scored; RESOURCE_EXHAUSTED with a retry hint
+// (reward_service/retry_hint.h) when there is no room; DEADLINE_EXCEEDED and CANCELLED, after which the work on the
+// group stops at the next candidate; UNAVAILABLE while shutting down. Never a partial answer.
+#ifndef SWERVE_REWARD_SERVICE_SCORING_POOL_H_
+#define SWERVE_REWARD_SERVICE_SCORING_POOL_H_
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "base/status.h"
+#include "reward_service/target_cache.h"
+#include "swerve/v1/reward.pb.h"
+
+namespace swerve {
+
+struct ScoringOptions {
+  int threads = 1;                              // 0: one per core
+  int max_queue = 256;                          // groups waiting
+  int64_t max_queue_bytes = 256 << 20;          // size of the groups waiting; a single one always fits
+  absl::Duration deadline = absl::Seconds(30);  // per group, from its arrival; a shorter one of the caller wins
+  int max_candidates = 4096;                    // per group; more are refused with INVALID_ARGUMENT
+  size_t cache_bytes = 256 << 20;               // prepared scenes
+  v1::RewardWeights default_weights = UnitWeights();  // of a request without weights
+  std::function<absl::Time()> now = absl::Now;
+};
+
+// Thread-safe. Owns its threads and joins them in the destructor, which answers what still waits with UNAVAILABLE.
+class ScoringPool {
+ public:
+  struct Call {
+    const v1::ScoreGroupRequest* request = nullptr;  // must live until `done` is called
+    absl::Duration timeout = absl::InfiniteDuration();
+    std::function<bool()> cancelled;  // may be empty; cheap and thread-safe, not called after `done`
+    std::function<void(absl::StatusOr<v1::ScoreGroupReply>)> done;  // called exactly once; must not block
+  };
+
+  ScoringPool(const ScoringOptions& options, SceneLookup scenes);
+  ~ScoringPool();
+
+  // Never blocks on scoring. `done` is called on a scoring thread, or, for a refusal, before Submit returns.
+  void Submit(Call call) ABSL_LOCKS_EXCLUDED(mu_);
+  // Submit, and wait for the answer.
+  absl::StatusOr<v1::ScoreGroupReply> Score(const v1::ScoreGroupRequest& request,
+                                            absl::Duration timeout = absl::InfiniteDuration());
+
+ private:
+  struct Job;
+  using JobPtr = std::shared_ptr<Job>;
+  struct Task {  // of one thread: prepare the job, or score candidates [begin, end)
+    JobPtr job;
+    int begin = 0, end = 0;
+  };
+
+  void Work();
+  Task Take() ABSL_LOCKS_EXCLUDED(mu_);
+  void Begin(const JobPtr& job) ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status Prepare(Job& job);
+  absl::Status ScoreSome(Job& job, int begin, int end);
+  void Settle(const JobPtr& job, const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status GoOn(const Job& job) const;
+  void Answer(Job& job, const absl::Status& status);
+  absl::Status Enqueue(const JobPtr& job) ABSL_LOCKS_EXCLUDED(mu_);
+  std::vector<JobPtr> DropGone() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Duration RetryDelay() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void ShowQueue() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return stopping_ || !jobs_.empty(); }
+
+  const ScoringOptions options_;
+  TargetCache cache_;
+  std::atomic<bool> stopping_{false};
+  absl::Mutex mu_;
+  std::deque<JobPtr> jobs_ ABSL_GUARDED_BY(mu_);  // with work to take: first those begun, then those waiting
+  int waiting_ ABSL_GUARDED_BY(mu_) = 0;          // of them, not begun
+  int64_t waiting_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  double mean_seconds_ ABSL_GUARDED_BY(mu_) = 0;  // work per group, exponentially averaged
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace swerve
+
+#endif  // SWERVE_REWARD_SERVICE_SCORING_POOL_H_

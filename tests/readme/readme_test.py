@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import urllib.request
 
 BINARY, SOURCE = sys.argv[1], pathlib.Path(sys.argv[2])
 PAGES = [SOURCE / "README.md", *sorted((SOURCE / "docs").glob("*.md"))]
@@ -97,6 +98,20 @@ class Table(unittest.TestCase):
         cases.write_bytes(gzip.decompress((golden / "scenes.json.gz").read_bytes()))
         swerve("score", "--scenes", cases, "--out", self.dir / "scores.json")
         self.assertTrue(json.loads((self.dir / "scores.json").read_text()))
+
+    def test_reward(self):
+        service = subprocess.Popen([BINARY, "reward", "--scenes", self.scenes, "--port", "0", "--http-port", "0"],
+                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        try:
+            addresses = json.loads(service.stdout.readline())
+            scene = swerve("scenes", "ls", self.scenes).stdout.split()[0]
+            body = json.dumps({"token": scene, "poses": [[4.0 * i, 0.0, 0.0] for i in range(1, 9)]}).encode()
+            with urllib.request.urlopen(addresses["http"] + "/score", body, timeout=60) as answer:
+                self.assertTrue(json.load(answer)["valid"])
+        finally:
+            service.terminate()
+            service.stdout.close()
+            self.assertEqual(service.wait(60), 0)
 
     def test_objective(self):
         for file in sorted((SOURCE / "tests" / "golden" / "objectives").glob("rl_objectives_*.json")):

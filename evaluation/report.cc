@@ -30,7 +30,7 @@ constexpr KnownMetric kKnown[] = {
     {"rewards/traj/mean", "Trajectory reward (PDMS)", false},
     {"reward/best_of_n", "Best PDMS of a group", false},
     {"total_failure_ratio", "Groups in which every answer fails", true},
-    {"refinement/improved_rate", "Refinements better than every original", true},
+    {"refinement/improved_rate", "Refinements above all originals", true},
     {"refinement/success_rate", "Refinements above the threshold", true},
     {"rewards/fmt/mean", "Format reward", false},
     {"rewards/goal/mean", "Goal reward", false},
@@ -225,7 +225,10 @@ absl::StatusOr<ReportInput> ReadRun(const std::string& run_dir) {
   }
   ReportInput in;
   const auto path = std::filesystem::path(run_dir).lexically_normal();
-  in.title = absl::StrCat("Run ", (path.has_filename() ? path : path.parent_path()).filename().string());
+  const std::filesystem::path dir = path.has_filename() ? path : path.parent_path();
+  // A demo keeps its run in OUT/run; OUT is what tells it from others.
+  const std::string above = dir.filename() == "run" ? dir.parent_path().filename().string() : "";
+  in.title = above.empty() ? absl::StrCat("Run ", dir.filename().string()) : absl::StrCat("Run of ", above);
   SWERVE_RETURN_IF_ERROR(ReadOptional(run_dir + "/config.yaml", [](const std::string& p) { return LoadRunConfig(p); }, &in.config));
   SWERVE_RETURN_IF_ERROR(ReadOptional(run_dir + "/metrics.jsonl", [&](const std::string&) { return ReadMetrics(run_dir); }, &in.metrics));
   SWERVE_RETURN_IF_ERROR(ReadOptional(run_dir + "/groups.jsonl", [&](const std::string&) { return ReadGroups(run_dir); }, &in.groups));

@@ -14,6 +14,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/files.h"
+#include "base/redis_url.h"
 
 namespace swerve {
 namespace {
@@ -148,8 +149,11 @@ absl::Status SetScalar(const Source& source, const YAML::Node& node, const std::
 absl::Status SetField(const Source& source, const YAML::Node& node, const std::string& path,
                       const FieldDescriptor* field, Message* message);
 
+// A section with a field `url` may be given as the URL alone: buffers=redis://…
 absl::Status SetMessage(const Source& source, const YAML::Node& node, const std::string& path, Message* message) {
   if (node.IsNull()) return absl::OkStatus();
+  const FieldDescriptor* url = message->GetDescriptor()->FindFieldByName("url");
+  if (node.IsScalar() && url != nullptr) return SetScalar(source, node, JoinPath(path, "url"), url, message);
   if (!node.IsMap()) {
     return WrongType(source, node, path.empty() ? "(the whole file)" : path, "a mapping of field names to values");
   }
@@ -201,10 +205,10 @@ absl::Status ApplyOverride(const std::string& text, v1::RunConfig* config) {
   const size_t equals = text.find('=');
   if (equals == std::string::npos || equals == 0) {
     return absl::InvalidArgumentError(
-        absl::StrCat("--set ", text, ": expected key=value, for example learner.steps=20"));
+        absl::StrCat("--set ", WithoutPasswords(text), ": expected key=value, for example learner.steps=20"));
   }
   const std::string path = text.substr(0, equals);
-  const Source source{absl::StrCat("--set ", text), /*lines=*/false};
+  const Source source{absl::StrCat("--set ", path), /*lines=*/false};  // the value may hold a password
   SWERVE_ASSIGN_OR_RETURN(const YAML::Node node, ParseYaml(text.substr(equals + 1), source.name));
   Message* message = config;
   std::string walked;
@@ -233,6 +237,13 @@ std::string Shortest(double value) {
   return std::string(buffer, end);
 }
 
+// A Redis URL is written without its password.
+std::string SafeText(const std::string& text) {
+  if (!IsRedisUrl(text)) return text;
+  const absl::StatusOr<RedisUrl> url = ParseRedisUrl(text);
+  return url.ok() ? (url->password.empty() ? text : url->ToString()) : WithoutPasswords(text);
+}
+
 std::string ScalarText(const Message& message, const FieldDescriptor* field, int index) {
   const Reflection* r = message.GetReflection();
   const bool repeated = index >= 0;
@@ -246,7 +257,7 @@ std::string ScalarText(const Message& message, const FieldDescriptor* field, int
     case FieldDescriptor::CPPTYPE_DOUBLE:
       return Shortest(repeated ? r->GetRepeatedDouble(message, field, index) : r->GetDouble(message, field));
     default:
-      return repeated ? r->GetRepeatedString(message, field, index) : r->GetString(message, field);
+      return SafeText(repeated ? r->GetRepeatedString(message, field, index) : r->GetString(message, field));
   }
 }
 
@@ -274,8 +285,10 @@ void EmitMessage(const Message& message, YAML::Emitter* out) {
 
 }  // namespace
 
-absl::StatusOr<v1::RunConfig> ParseRunConfig(const std::string& yaml, const std::string& name,
-                                             const std::vector<std::string>& overrides) {
+namespace {
+
+absl::StatusOr<v1::RunConfig> Parse(const std::string& yaml, const std::string& name,
+                                    const std::vector<std::string>& overrides) {
   v1::RunConfig config;
   SWERVE_ASSIGN_OR_RETURN(const YAML::Node root, ParseYaml(yaml, name));
   SWERVE_RETURN_IF_ERROR(SetMessage(Source{name}, root, "", &config));
@@ -286,6 +299,15 @@ absl::StatusOr<v1::RunConfig> ParseRunConfig(const std::string& yaml, const std:
   }
   SWERVE_RETURN_IF_ERROR(ValidateRunConfig(config));
   return config;
+}
+
+}  // namespace
+
+absl::StatusOr<v1::RunConfig> ParseRunConfig(const std::string& yaml, const std::string& name,
+                                             const std::vector<std::string>& overrides) {
+  absl::StatusOr<v1::RunConfig> config = Parse(yaml, name, overrides);
+  if (config.ok()) return config;
+  return absl::Status(config.status().code(), WithoutPasswords(config.status().message()));
 }
 
 absl::StatusOr<v1::RunConfig> LoadRunConfig(const std::string& file, const std::vector<std::string>& overrides) {

@@ -1,8 +1,10 @@
 // The run's configuration: YAML files and key=value overrides into v1::RunConfig. proto/swerve/v1/config.proto holds
 // every default; this file only reads by reflection, so a new field needs no code here. Stateless and thread-safe.
 //
+// A section that has a field `url` may be given as the URL alone: "buffers=redis://host".
 // Refused with INVALID_ARGUMENT, naming file, line, path and what would be right: an unknown field (with the nearest
-// known name), a value of the wrong type, a duplicate key, a value out of range. NOT_FOUND: no such file.
+// known name), a value of the wrong type, a duplicate key, a value out of range. NOT_FOUND: no such file. No message
+// holds the password of a URL.
 #ifndef SWERVE_BASE_CONFIG_H_
 #define SWERVE_BASE_CONFIG_H_
 
@@ -26,7 +28,7 @@ absl::StatusOr<v1::RunConfig> ParseRunConfig(const std::string& yaml, const std:
 absl::Status ValidateRunConfig(const v1::RunConfig& config);
 
 // Every field with the value in force, in the order of config.proto; an optional field without default that is not
-// set is written as `~`, which reads back as not set.
+// set is written as `~`, which reads back as not set. A Redis URL loses its password: what is written is for reading.
 std::string ToYaml(const v1::RunConfig& config);
 
 // Dotted paths of all fields: "seed", "learner.steps", … in the order of config.proto.

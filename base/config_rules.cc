@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/config.h"
+#include "base/redis_url.h"
 
 namespace swerve {
 namespace {
@@ -46,6 +47,8 @@ constexpr Range kRanges[] = {
     {"teacher.deadline_seconds", 0, 3600, true},
     {"teacher.threads", 1, 1024},
     {"teacher.report_noise", 0, 1000},
+    {"buffers.max_waiting_mb", 1, 1 << 20},
+    {"buffers.patience_seconds", 0, 3600, true},
     {"learner.steps", 1, 1 << 30},
     {"learner.batch_groups", 1, 1 << 20},
     {"learner.num_iterations", 1, 1000},
@@ -153,8 +156,12 @@ absl::Status ValidateRunConfig(const v1::RunConfig& config) {
     if (weight < 0) return Refuse("reward.reward_weights", "holds a negative weight");
   }
   const std::string& url = config.buffers().url();
-  if (url != "sqlite" && !absl::StartsWith(url, "sqlite:///")) {
-    return Refuse("buffers.url", absl::StrCat("is '", url, "' but must be sqlite or sqlite:///path"));
+  if (IsRedisUrl(url)) {
+    const absl::Status parsed = ParseRedisUrl(url).status();
+    if (!parsed.ok()) return Refuse("buffers.url", absl::StrCat("cannot be used: ", parsed.message()));
+  } else if (url != "sqlite" && !absl::StartsWith(url, "sqlite:///")) {
+    // Not quoted: a mistyped Redis URL may hold a password.
+    return Refuse("buffers.url", "must be sqlite, sqlite:///path, redis://host[:port][/db] or unix:///path");
   }
   if (config.rollout().k() > config.rollout().num_generations()) {
     return Refuse("rollout.k", "is larger than rollout.num_generations; there are not that many refinements");

@@ -67,7 +67,7 @@ class LearnerRole : public Role {
   static absl::StatusOr<std::unique_ptr<Role>> Make(const RoleContext& context) {
     auto role = std::unique_ptr<LearnerRole>(new LearnerRole(context));
     const v1::RunConfig& config = context.config;
-    SWERVE_ASSIGN_OR_RETURN(role->buffers_, OpenBuffers(config.buffers().url(), context.run.root(), context.run_id));
+    SWERVE_ASSIGN_OR_RETURN(role->buffers_, OpenBuffers(config.buffers(), context.run.root(), context.run_id));
     SWERVE_ASSIGN_OR_RETURN(role->store_, SceneStore::Open({config.scenes().train().begin(), config.scenes().train().end()}));
     SWERVE_ASSIGN_OR_RETURN(const ModelConfig model, LoadModelConfig(config.policy().model()));
     const int size = !model.has_vision ? 0 : config.policy().image_size() > 0 ? config.policy().image_size() : model.vision.image;

@@ -32,7 +32,7 @@ absl::StatusOr<std::unique_ptr<Role>> MakeRole(const RoleContext& context) {
   options.config = context.config;
   SWERVE_ASSIGN_OR_RETURN(options.scenes, TrainingScenes(context.config.scenes()));
   SWERVE_ASSIGN_OR_RETURN(auto buffers,
-                          OpenBuffers(context.config.buffers().url(), context.run.root(), context.run_id));
+                          OpenBuffers(context.config.buffers(), context.run.root(), context.run_id));
   SWERVE_ASSIGN_OR_RETURN(auto service, OrchestratorService::Create(std::move(options), buffers.get()));
   return std::unique_ptr<Role>(new OrchestratorRole(std::move(buffers), std::move(service)));
 }

@@ -20,6 +20,7 @@
 #include "base/files.h"
 #include "base/random.h"
 #include "base/stop.h"
+#include "buffers/buffers.h"
 #include "orchestrator/live_view.h"
 #include "orchestrator/service.h"
 #include "orchestrator/supervisor.h"
@@ -140,7 +141,8 @@ absl::Status PrepareRunDir(const RunDir& run, const v1::RunConfig& config, bool 
 }
 
 absl::Status Train(const TrainOptions& options) {
-  SWERVE_ASSIGN_OR_RETURN(const v1::RunConfig config, ResolveTrain(options));
+  SWERVE_ASSIGN_OR_RETURN(v1::RunConfig config, ResolveTrain(options));
+  ExportRedisPassword(config.mutable_buffers());
   if (options.dry_run) {
     std::printf("%s", ToYaml(config).c_str());
     std::fprintf(stderr, "the configuration is good\n");

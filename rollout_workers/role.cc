@@ -59,7 +59,7 @@ absl::StatusOr<std::unique_ptr<Role>> MakeRolloutRole(const RoleContext& context
   SWERVE_ASSIGN_OR_RETURN(std::unique_ptr<SceneStore> scenes,
                           SceneStore::Open(std::vector<std::string>(dirs.begin(), dirs.end())));
   SWERVE_ASSIGN_OR_RETURN(std::unique_ptr<Buffers> buffers,
-                          OpenBuffers(config.buffers().url(), context.run.root(), context.run_id));
+                          OpenBuffers(config.buffers(), context.run.root(), context.run_id));
   SWERVE_ASSIGN_OR_RETURN(std::unique_ptr<BusyLog> busy, BusyLog::Open(context.run, context.role));
   EngineOptions options;
   options.model_dir = config.policy().model();

@@ -86,7 +86,9 @@ TEST(ConfigTest, RangesAndNames) {
   refused("policy.device=gpu", "cpu or cuda:N");
   refused("reward.reward_weights=[1]", "needs 3");
   refused("rollout.k=9", "larger than rollout.num_generations");
-  refused("buffers.url=redis://h:1", "'buffers.url'");
+  refused("buffers.url=mysql://h:1", "'buffers.url'");
+  refused("buffers.url=redis://h:0", "port");
+  refused("buffers.url=rediss://h", "stunnel");
 }
 
 // Every table row of the rules names a field that exists and every default passes.
@@ -102,6 +104,29 @@ TEST(ConfigTest, ToYamlHasEveryFieldAndReadsBack) {
   EXPECT_EQ(back.policy().model(), "true");
   EXPECT_EQ(back.scenes().train(1), "c: d");
   EXPECT_DOUBLE_EQ(back.learner().learning_rate(), 0.0000123);
+}
+
+TEST(ConfigTest, BuffersMayBeGivenAsTheirUrlAlone) {
+  SWERVE_ASSERT_OK_AND_ASSIGN(const v1::RunConfig set, LoadRunConfig("", {"buffers=redis://h:1/2"}));
+  EXPECT_EQ(set.buffers().url(), "redis://h:1/2");
+  SWERVE_ASSERT_OK_AND_ASSIGN(const v1::RunConfig file, ParseRunConfig("buffers: unix:///run/r.sock\n", "f.yaml"));
+  EXPECT_EQ(file.buffers().url(), "unix:///run/r.sock");
+  EXPECT_THAT(LoadRunConfig("", {"learner=3"}), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("mapping")));
+}
+
+TEST(ConfigTest, ThePasswordOfAUrlIsNeverWritten) {
+  SWERVE_ASSERT_OK_AND_ASSIGN(const v1::RunConfig config, LoadRunConfig("", {"buffers=redis://me:hush@h:1/2"}));
+  EXPECT_EQ(config.buffers().url(), "redis://me:hush@h:1/2");
+  EXPECT_THAT(ToYaml(config), AllOf(HasSubstr("redis://me@h:1/2"), testing::Not(HasSubstr("hush"))));
+  for (const std::string bad :
+       {"buffers=redis://me:hush@h:x", "bufers=redis://me:hush@h", "redis://me:hush@h", "buffers.url=redis:/me:hush@h",
+        "buffers=reddis://me:hush@h", "learner.steps=redis://me:hush@h", "buffers=redis://me:hu/hush@h",
+        "buffers.url.x=redis://me:hush@h", "buffers=redis://me:hu%hush@h", "buffers=[redis://me:hush@h"}) {
+    const absl::Status status = LoadRunConfig("", {bad}).status();
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument, testing::Not(HasSubstr("hush")))) << bad;
+  }
+  EXPECT_THAT(ParseRunConfig("learner: redis://me:hush@h\nbuffers: [redis://me:hush@h]\n", "f.yaml"),
+              StatusIs(absl::StatusCode::kInvalidArgument, testing::Not(HasSubstr("hush"))));
 }
 
 void Leaves(const YAML::Node& node, const std::string& path, std::set<std::string>* out) {

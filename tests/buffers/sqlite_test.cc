@@ -38,8 +38,9 @@ int ExitCodeOf(pid_t pid) {
 
 TEST(OpenBuffersTest, UrlsThatCannotBeServedSayWhatCan) {
   const std::string dir = FreshDir("urls");
-  EXPECT_THAT(OpenBuffers("redis://localhost:6379", dir, "run"),
-              StatusIs(absl::StatusCode::kUnimplemented, testing::HasSubstr("use sqlite")));
+  EXPECT_THAT(OpenBuffers("rediss://me:hush@localhost", dir, "run"),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       testing::AllOf(testing::HasSubstr("stunnel"), testing::Not(testing::HasSubstr("hush")))));
   EXPECT_THAT(OpenBuffers("mysql://x", dir, "run"),
               StatusIs(absl::StatusCode::kInvalidArgument, testing::HasSubstr("sqlite:///")));
   EXPECT_OK(OpenBuffers("sqlite", dir + "/made/on/the/way", "run"));

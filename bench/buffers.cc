@@ -1,5 +1,6 @@
 // Episodes per second through the buffers, from the first append to the last acknowledgement, embedded and in Redis,
 // and what redis-benchmark does with values of the same size, pipelined, against the same server.
+// CPU time stands beside each rate: it hardly depends on what else the machine does.
 //   bench_buffers [--groups N] [--threads T] [--json FILE]
 // Appends by T threads, as a worker does; then the learner's part: read 16 groups, acknowledge them, until none waits.
 #include <unistd.h>
@@ -54,12 +55,23 @@ std::string RandomText(size_t size) {
   return text;
 }
 
+// Seconds of CPU that a process has used (all of its threads): this one by 0.
+double CpuSeconds(pid_t pid) {
+  std::ifstream in(absl::StrCat("/proc/", pid == 0 ? getpid() : pid, "/stat"));
+  std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  const std::vector<std::string> cells = absl::StrSplit(text.substr(text.rfind(')') + 2), ' ');
+  double user = 0, system = 0;
+  if (cells.size() < 13 || !absl::SimpleAtod(cells[11], &user) || !absl::SimpleAtod(cells[12], &system)) return 0;
+  return (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
+}
+
 // One pass over a fresh store.
 json Measure(Buffers& buffers, size_t size, const Settings& settings) {
   EpisodeStore& store = buffers.episodes();
   const std::string text = RandomText(size);
   const int groups = settings.groups;
   std::atomic<int> next{0};
+  const double cpu = CpuSeconds(0);
   const absl::Time begin = absl::Now();
   std::vector<std::thread> threads;
   for (int t = 0; t < settings.threads; ++t) {
@@ -73,6 +85,7 @@ json Measure(Buffers& buffers, size_t size, const Settings& settings) {
   }
   for (auto& thread : threads) thread.join();
   const absl::Time appended = absl::Now();
+  const double append_cpu = CpuSeconds(0) - cpu;
   int acknowledged = 0;
   while (true) {
     auto read = store.Read(0, 16);
@@ -88,6 +101,8 @@ json Measure(Buffers& buffers, size_t size, const Settings& settings) {
   const double seconds = absl::ToDoubleSeconds(absl::Now() - begin);
   return {{"episodes_per_second", groups / seconds},
           {"append_episodes_per_second", groups / append_seconds},
+          {"append_client_cpu_us", 1e6 * append_cpu / groups},
+          {"client_cpu_us", 1e6 * (CpuSeconds(0) - cpu) / groups},
           {"append_megabytes_per_second", groups * static_cast<double>(size) / append_seconds / 1e6},
           {"megabytes_per_second", groups * static_cast<double>(size) / seconds / 1e6}};
 }
@@ -122,9 +137,13 @@ json MeasureRedis(const std::string& appendfsync, size_t size, const Settings& s
   store.max_waiting_bytes = uint64_t{8} << 30;
   auto buffers = OpenRedisBuffers(store);
   Check(buffers.status());
+  double cpu = CpuSeconds(server.pid());
   json result = Measure(**buffers, size, settings);
+  result["server_cpu_us"] = 1e6 * (CpuSeconds(server.pid()) - cpu) / settings.groups;
   server.Command({"FLUSHALL"});
+  cpu = CpuSeconds(server.pid());
   const double sets = BenchmarkSets(server, size, settings, settings.groups);
+  result["redis_benchmark_server_cpu_us"] = 1e6 * (CpuSeconds(server.pid()) - cpu) / settings.groups;
   const double reference = sets * static_cast<double>(size) / 1e6;
   result["redis_benchmark_megabytes_per_second"] = reference;
   result["append_share_of_redis_benchmark"] = result["append_megabytes_per_second"].get<double>() / reference;

@@ -166,10 +166,11 @@ absl::Status RedisBuffers::Append(const v1::Episode& episode) {
     return absl::InvalidArgumentError(absl::StrCat("Append: group ", episode.group(), " has ", bytes.size(),
                                                    " bytes, more than buffers.max_waiting_mb allows in all"));
   }
-  SWERVE_ASSIGN_OR_RETURN(
-      const RedisReply reply,
-      client_.Run({"EVALSHA", append_.sha, "4", ids_, waiting_, episodes_, bytes_, Hex(episode.group()),
-                   Identity(episode), std::move(bytes), absl::StrCat(options_.max_waiting_bytes)}));
+  RedisCommand command = {"EVALSHA", append_.sha, "4", ids_, waiting_, episodes_, bytes_, Hex(episode.group()),
+                          Identity(episode)};
+  command.push_back(std::move(bytes));  // an initializer list would copy it
+  command.push_back(absl::StrCat(options_.max_waiting_bytes));
+  SWERVE_ASSIGN_OR_RETURN(const RedisReply reply, client_.Run(std::move(command)));
   if (reply->type == REDIS_REPLY_INTEGER) return absl::OkStatus();
   if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 1) {
     RedisMetrics::Get().full.Increment();

@@ -18,7 +18,7 @@ struct Run {
   Bounds swept;  // by the boxes and their projections
   int ttc_samples;
 
-  Run(const States& s, Rules rules) : states(s), ttc_samples(rules == Rules::kV1 ? kSamples : 32) {
+  Run(const States& s, Rules rules) : states(s), ttc_samples(IsV1(rules) ? kSamples : 32) {
     for (int t = 0; t < kSamples; ++t) {
       const EgoRow& r = s[t];
       boxes[t] = EgoBox(r.x, r.y, Direction(r.heading));
@@ -173,7 +173,7 @@ Metrics Evaluate(const DrivableMap& map, const Observation& observation, const S
   double start = std::isnan(options.start_arc) ? map.centreline().Project(run.boxes[0].centre).arc : options.start_arc;
   m.progress = std::max(0.0, map.centreline().Project(run.boxes[kSteps].centre).arc - start);
   ComfortResult comfort;
-  if (options.rules == Rules::kV1) {
+  if (IsV1(options.rules)) {
     comfort = ComfortV1(states);
     m.comfort = comfort.all() ? 1 : 0;
   } else {
@@ -193,24 +193,24 @@ Metrics Evaluate(const DrivableMap& map, const Observation& observation, const S
 
 double NormalisedProgress(Rules rules, double raw_reference, double m_reference, double raw, double m) {
   double best = std::max(raw_reference * m_reference, raw * m);
-  if (rules == Rules::kV1) {
+  if (IsV1(rules)) {
     if (best > 5) return raw * m / best;
     return m == 0 ? 0 : 1;
   }
   return best > 5 ? std::clamp(raw / best, 0.0, 1.0) : 1;
 }
 
-double Pdms(double nc, double dac, double ep, double ttc, double comfort) {
-  return nc * dac * (5 * ep + 5 * ttc + 2 * comfort) / 12;
+double TotalScore(Rules rules, const Metrics& m, double ep) {
+  if (IsV1(rules)) return m.Multiplier(rules) * (5 * ep + 5 * m.ttc + 2 * m.comfort) / 12;
+  return m.Multiplier(rules) * (5 * ep + 5 * m.ttc + 2 * m.lk + 2 * m.comfort) / 14;
 }
 
-std::vector<double> BatchPdms(absl::Span<const Metrics> batch) {
+std::vector<double> BatchScores(Rules rules, absl::Span<const Metrics> batch) {
   double best = 0;
-  for (const Metrics& m : batch) best = std::max(best, m.progress * m.Multiplier(Rules::kV1));
+  for (const Metrics& m : batch) best = std::max(best, m.progress * m.Multiplier(rules));
   std::vector<double> out;
   for (const Metrics& m : batch) {
-    double ep = NormalisedProgress(Rules::kV1, best, 1, m.progress, m.Multiplier(Rules::kV1));
-    out.push_back(Pdms(m.nc, m.dac, ep, m.ttc, m.comfort));
+    out.push_back(TotalScore(rules, m, NormalisedProgress(rules, best, 1, m.progress, m.Multiplier(rules))));
   }
   return out;
 }

@@ -13,14 +13,18 @@
 
 namespace swerve::pdm {
 
-enum class Rules { kV1, kV2 };
+// v1 is NAVSIM v1.1; v1.0 differs in that driving direction multiplies too (§23).
+enum class Rules { kV1, kV10, kV2 };
+inline bool IsV1(Rules rules) { return rules != Rules::kV2; }
 
 struct Metrics {
   double nc = 1, dac = 1, ddc = 1, ttc = 1, comfort = 1;
   double tlc = 1, lk = 1;  // v2; 1 under v1 rules
   double progress = 0;     // raw, metres along the centreline
 
-  double Multiplier(Rules rules) const { return rules == Rules::kV1 ? nc * dac : nc * dac * ddc * tlc; }
+  double Multiplier(Rules rules) const {
+    return rules == Rules::kV1 ? nc * dac : rules == Rules::kV10 ? nc * dac * ddc : nc * dac * ddc * tlc;
+  }
 };
 
 enum class ContactKind { kStoppedEgo, kStoppedTrack, kRear, kFront, kLateral };
@@ -62,12 +66,12 @@ Metrics Evaluate(const DrivableMap& map, const Observation& observation, const S
 // EP of the batch {reference, candidate} (§14), each given as raw progress and multiplier.
 double NormalisedProgress(Rules rules, double raw_reference, double m_reference, double raw, double m);
 
-// PDMS (§18).
-double Pdms(double nc, double dac, double ep, double ttc, double comfort);
+// The score without extended comfort: PDMS (§18, §23) or the column pdm_score (§19.1).
+double TotalScore(Rules rules, const Metrics& metrics, double ep);
 
-// PDMS of proposals scored as one batch: progress is normalised by the best of them all. For the reference planner's
-// choice (Appendix A); never for candidates, which are independent of each other.
-std::vector<double> BatchPdms(absl::Span<const Metrics> batch);
+// The same for proposals scored as one batch: progress is normalised by the best of them all. For the reference
+// planner's choice (Appendix A); never for candidates, which are independent of each other.
+std::vector<double> BatchScores(Rules rules, absl::Span<const Metrics> batch);
 
 }  // namespace swerve::pdm
 

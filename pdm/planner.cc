@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <limits>
 #include <numbers>
+#include <numeric>
 
-#include "pdm/evaluate.h"
 #include "pdm/simulate.h"
 
 namespace swerve::pdm {
@@ -284,13 +284,23 @@ absl::StatusOr<ReferencePlan> PlanReference(const PlannerInput& input) {
       observation.Set(at, t, forecast.At(static_cast<int>(o), t).centre, object.heading, forecast.drift[o]);
     }
   }
+  EvaluateOptions options;
+  options.rules = input.rules;
+  RedLights lights;
+  if (input.rules == Rules::kV2) {  // the forecast holds the present lights for good
+    for (const Polygon* light : forecast.lights) lights.polygons.push_back(*light);
+    std::vector<int> all(lights.polygons.size());
+    std::iota(all.begin(), all.end(), 0);
+    lights.at.assign(kSamples, all);
+    options.red_lights = &lights;
+  }
   std::array<Metrics, kProposals> metrics;
   for (int i = 0; i < kProposals; ++i) {
     auto states = SimulateReference(input.ego, input.time_us, plans[i]);
     metrics[i] = Metrics{.nc = 0, .dac = 0, .ddc = 0, .ttc = 0, .comfort = 0};
-    if (states.has_value()) metrics[i] = Evaluate(*input.map, observation, *states);
+    if (states.has_value()) metrics[i] = Evaluate(*input.map, observation, *states, options);
   }
-  const std::vector<double> scores = BatchPdms(metrics);
+  const std::vector<double> scores = BatchScores(input.rules, metrics);
   const int chosen = static_cast<int>(std::max_element(scores.begin(), scores.end()) - scores.begin());
   ReferencePlan best = plans[chosen];
   paths[chosen / kSpeeds].Continue(chosen % kSpeeds, &best);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "pdm/evaluate.h"
 #include "pdm/geometry.h"
 #include "pdm/occupancy.h"
 #include "pdm/types.h"
@@ -35,6 +36,7 @@ struct PlannerInput {
   double speed_limit = 15.0;  // m/s, of the starting lane
   std::vector<PresentObject> objects;
   std::vector<Polygon> red_lights;  // red connectors of the route
+  Rules rules = Rules::kV1;         // by which the proposals are ranked
 };
 
 using ReferencePlan = std::array<Pose2, kReferencePoses>;  // 0, 0.1, …, 5 s

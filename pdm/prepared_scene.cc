@@ -156,7 +156,7 @@ absl::StatusOr<Observation> MakeObservation(const google::protobuf::RepeatedPtrF
 }
 
 absl::StatusOr<std::shared_ptr<const PreparedScene>> PreparedScene::Create(const v1::Scene& scene, Rules rules) {
-  bool v1_rules = rules == Rules::kV1;
+  bool v1_rules = IsV1(rules);
   if (!scene.has_ego() || !scene.ego().has_rear_axle()) return Bad("ego.rear_axle is missing");
   if (v1_rules ? !scene.has_resolved_v1() : !scene.has_resolved_v2()) {
     return Bad(absl::StrCat(v1_rules ? "resolved_v1" : "resolved_v2", " is missing: resolve the scene first"));
@@ -187,6 +187,7 @@ absl::Status PreparedScene::EvaluateReference(const v1::ResolvedScene& resolved)
   SWERVE_ASSIGN_OR_RETURN(std::vector<Pose2> poses, LocalPoses(resolved.pdm_reference(), origin_, "pdm_reference"));
   std::optional<States> states = SimulateReference(ego_, time_us_, poses);
   if (!states.has_value()) return Bad("pdm_reference: its simulation diverges");
+  reference_states_ = *states;
   reference_ = Evaluate(map_, observation_, *states, options_);
   return absl::OkStatus();
 }
@@ -225,6 +226,7 @@ absl::Status PreparedScene::PrepareV2(const v1::Scene& scene) {
     for (const v1::Pose& p : resolved.human()) poses.push_back({p.x(), p.y(), p.heading()});
     std::optional<States> states = SimulateTrajectory(ego_, time_us_, poses);
     if (!states.has_value()) return Bad("human: cannot be simulated");
+    human_states_ = states;
     human_ = Evaluate(map_, observation_, *states, options_);
   }
   if (scene.ego_past_size() > 0) {

@@ -21,7 +21,7 @@ class PreparedScene {
   PreparedScene(const PreparedScene&) = delete;
   PreparedScene& operator=(const PreparedScene&) = delete;
 
-  // From Scene.ego and Scene.resolved_v1 (rules v1) or resolved_v2, human and ego_past (rules v2).
+  // From Scene.ego and Scene.resolved_v1 (rules v1.1 and v1.0) or resolved_v2, human and ego_past (rules v2).
   // INVALID_ARGUMENT names the field that is missing or unusable.
   static absl::StatusOr<std::shared_ptr<const PreparedScene>> Create(const v1::Scene& scene, Rules rules = Rules::kV1);
 
@@ -34,6 +34,7 @@ class PreparedScene {
   const Observation& observation() const { return observation_; }
   const TimeGrid& grid() const { return grid_; }
   const Metrics& reference() const { return reference_; }
+  const States& reference_states() const { return reference_states_; }
   const EvaluateOptions& options() const { return options_; }
   // Ego frame at t = 0 to local frame and back.
   Vec2 ToEgo(Vec2 local) const {
@@ -42,6 +43,7 @@ class PreparedScene {
   }
   // v2: metrics of the human's trajectory, of an original scene that has one.
   const std::optional<Metrics>& human() const { return human_; }
+  const std::optional<States>& human_states() const { return human_states_; }
 
  private:
   PreparedScene() = default;
@@ -57,10 +59,12 @@ class PreparedScene {
   DrivableMap map_;
   Observation observation_;
   Metrics reference_;
+  States reference_states_;
   EvaluateOptions options_;
   RedLights red_lights_;
   std::optional<ComfortV2> history_;
   std::optional<Metrics> human_;
+  std::optional<States> human_states_;
 };
 
 // The parts, for callers that build a scene of their own (the reference planner). Errors as Create.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <memory>
 #include <set>
 
 #include "absl/strings/str_cat.h"
@@ -16,6 +17,7 @@ namespace {
 constexpr double kCut = 100;            // m, half side of the map's square
 constexpr double kUnknownLimit = 15.0;  // m/s
 constexpr int kSub = 5;                 // 10 Hz samples per 2 Hz frame
+constexpr int kFramesV1 = 11, kFramesV2 = 9;
 
 v1::TrackState Lerp(const v1::TrackState& a, const v1::TrackState& b, double w, double heading_step) {
   v1::TrackState s;
@@ -82,10 +84,12 @@ PlannerInput MakeInput(const v1::Scene& scene, const LaneGraph& graph, const Rou
 
 absl::StatusOr<google::protobuf::RepeatedPtrField<v1::Pose>> Reference(const v1::Scene& scene, const LaneGraph& graph,
                                                                        const Route& route, const EgoRow& ego,
-                                                                       const v1::ResolvedScene& resolved) {
+                                                                       const v1::ResolvedScene& resolved,
+                                                                       Rules rules) {
   SWERVE_ASSIGN_OR_RETURN(DrivableMap map, MakeDrivableMap(resolved, graph.origin()));
   PlannerInput input = MakeInput(scene, graph, route, ego);
   input.map = &map;
+  input.rules = rules;
   for (const v1::Pose& p : resolved.centerline()) {
     input.centerline.push_back({p.x() - graph.origin().x, p.y() - graph.origin().y, p.heading()});
   }
@@ -93,6 +97,34 @@ absl::StatusOr<google::protobuf::RepeatedPtrField<v1::Pose>> Reference(const v1:
   google::protobuf::RepeatedPtrField<v1::Pose> out;
   AddPoses({plan.begin(), plan.end()}, graph.origin(), &out);
   return out;
+}
+
+// §7.4: connectors that are red in the 2 Hz frame of a sample and belong to the route as the log gives it.
+void AddRedLights(const v1::Scene& scene, v1::ResolvedScene* out) {
+  const std::set<std::string> route(scene.route_roadblock_ids().begin(), scene.route_roadblock_ids().end());
+  std::set<std::string> lanes;
+  for (const v1::Lane& lane : scene.map().lanes()) {
+    if (route.count(lane.roadblock())) lanes.insert(lane.id());
+  }
+  std::map<std::string, const v1::MapPolygon*> on_route;
+  for (const v1::MapPolygon& p : scene.map().polygons()) {
+    if (p.type() == v1::LANE_CONNECTOR && lanes.count(p.token())) on_route.emplace(p.token(), &p);
+  }
+  std::set<std::string> named;
+  for (int t = 0; t < kSamples; ++t) {
+    v1::TokenList* list = out->add_red_lights();
+    if (t / kSub >= scene.traffic_lights_size()) continue;
+    for (const v1::TrafficLight& light : scene.traffic_lights(t / kSub).lights()) {
+      auto it = on_route.find(light.lane_connector());
+      if (!light.red() || it == on_route.end()) continue;
+      const std::string token = absl::StrCat("red_light_", light.lane_connector());
+      list->add_tokens(token);
+      if (!named.insert(token).second) continue;
+      v1::MapPolygon* polygon = out->add_red_light_polygons();
+      *polygon = *it->second;
+      polygon->set_token(token);
+    }
+  }
 }
 
 absl::Status CheckFinite(const v1::Scene& scene) {
@@ -151,29 +183,67 @@ google::protobuf::RepeatedPtrField<v1::Track> ResolveAgents(const google::protob
   return out;
 }
 
-absl::Status Resolve(v1::Scene* scene) {
-  if (!scene->has_ego()) return absl::InvalidArgumentError("scene.ego: missing");
-  SWERVE_RETURN_IF_ERROR(CheckFinite(*scene));
-  const Vec2 origin{scene->ego().rear_axle().x(), scene->ego().rear_axle().y()};
-  const EgoRow ego = LocalEgo(scene->ego());
-  const LaneGraph graph(*scene, origin);
-  SWERVE_ASSIGN_OR_RETURN(Route route, FindRoute(graph, ego));
-  v1::ResolvedScene resolved;
-  CutMap(graph, ego, &resolved);
-  for (const std::string& id : route.lane_ids) resolved.add_route_lane_ids(id);
-  AddPoses(route.centerline, origin, resolved.mutable_centerline());
-  *resolved.mutable_agents() = ResolveAgents(scene->tracks(), 11);
-  SWERVE_ASSIGN_OR_RETURN(*resolved.mutable_pdm_reference(), Reference(*scene, graph, route, ego, resolved));
-  *scene->mutable_resolved_v1() = std::move(resolved);
+namespace {
+
+// The scene with its route, from which either kind of resolved scene is made.
+class Resolver {
+ public:
+  static absl::StatusOr<Resolver> Create(const v1::Scene& scene) {
+    if (!scene.has_ego()) return absl::InvalidArgumentError("scene.ego: missing");
+    SWERVE_RETURN_IF_ERROR(CheckFinite(scene));
+    Resolver r(scene);
+    SWERVE_ASSIGN_OR_RETURN(r.route_, FindRoute(*r.graph_, r.ego_));
+    return r;
+  }
+
+  absl::StatusOr<v1::ResolvedScene> Make(Rules rules) const {
+    v1::ResolvedScene out;
+    CutMap(*graph_, ego_, &out);
+    for (const std::string& id : route_.lane_ids) out.add_route_lane_ids(id);
+    AddPoses(route_.centerline, graph_->origin(), out.mutable_centerline());
+    *out.mutable_agents() = ResolveAgents(scene_.tracks(), IsV1(rules) ? kFramesV1 : kFramesV2);
+    SWERVE_ASSIGN_OR_RETURN(*out.mutable_pdm_reference(), Reference(scene_, *graph_, route_, ego_, out, rules));
+    if (IsV1(rules)) return out;
+    AddRedLights(scene_, &out);
+    *out.mutable_human() = scene_.human();
+    return out;
+  }
+
+ private:
+  explicit Resolver(const v1::Scene& scene)
+      : scene_(scene), ego_(LocalEgo(scene.ego())),
+        graph_(std::make_unique<LaneGraph>(scene, Vec2{scene.ego().rear_axle().x(), scene.ego().rear_axle().y()})) {}
+
+  const v1::Scene& scene_;
+  EgoRow ego_;
+  std::unique_ptr<const LaneGraph> graph_;
+  Route route_;
+};
+
+}  // namespace
+
+absl::Status Resolve(v1::Scene* scene, Rules rules) {
+  SWERVE_ASSIGN_OR_RETURN(const Resolver resolver, Resolver::Create(*scene));
+  SWERVE_ASSIGN_OR_RETURN(v1::ResolvedScene resolved, resolver.Make(rules));
+  *(IsV1(rules) ? scene->mutable_resolved_v1() : scene->mutable_resolved_v2()) = std::move(resolved);
   return absl::OkStatus();
 }
 
-absl::StatusOr<google::protobuf::RepeatedPtrField<v1::Pose>> ResolveReference(const v1::Scene& scene) {
+absl::Status ResolveBoth(v1::Scene* scene, Rules v1_rules) {
+  SWERVE_ASSIGN_OR_RETURN(const Resolver resolver, Resolver::Create(*scene));
+  SWERVE_ASSIGN_OR_RETURN(v1::ResolvedScene v1, resolver.Make(v1_rules));
+  SWERVE_ASSIGN_OR_RETURN(v1::ResolvedScene v2, resolver.Make(Rules::kV2));
+  *scene->mutable_resolved_v1() = std::move(v1);
+  *scene->mutable_resolved_v2() = std::move(v2);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<google::protobuf::RepeatedPtrField<v1::Pose>> ResolveReference(const v1::Scene& scene, Rules rules) {
   const Vec2 origin{scene.ego().rear_axle().x(), scene.ego().rear_axle().y()};
   const EgoRow ego = LocalEgo(scene.ego());
   const LaneGraph graph(scene, origin);
   SWERVE_ASSIGN_OR_RETURN(Route route, FindRoute(graph, ego));
-  return Reference(scene, graph, route, ego, scene.resolved_v1());
+  return Reference(scene, graph, route, ego, IsV1(rules) ? scene.resolved_v1() : scene.resolved_v2(), rules);
 }
 
 }  // namespace swerve::pdm

@@ -24,15 +24,15 @@ Score ScoreTrajectory(const PreparedScene& scene, absl::Span<const Pose2> poses,
   Trace trace;
   Metrics m = Evaluate(scene.map(), scene.observation(), states, scene.options(), want_facts ? &trace : nullptr);
   const Metrics& r = scene.reference();
-  double ep = NormalisedProgress(Rules::kV1, r.progress, r.Multiplier(Rules::kV1), m.progress,
-                                 m.Multiplier(Rules::kV1));
+  const Rules rules = scene.rules();
+  double ep = NormalisedProgress(rules, r.progress, r.Multiplier(rules), m.progress, m.Multiplier(rules));
   out.scores.set_nc(m.nc);
   out.scores.set_dac(m.dac);
   out.scores.set_ddc(m.ddc);
   out.scores.set_ep(ep);
   out.scores.set_ttc(m.ttc);
   out.scores.set_comfort(m.comfort);
-  out.scores.set_pdms(Pdms(m.nc, m.dac, ep, m.ttc, m.comfort));
+  out.scores.set_pdms(TotalScore(rules, m, ep));
   if (want_facts) out.facts = MakeFacts(scene, states, m, trace);
   return out;
 }

@@ -24,7 +24,7 @@ struct Score {
 };
 
 // `poses`: ego frame at t = 0, 0.5 … 4.0 s; anything but 8 of them is WRONG_SHAPE. Never fails, never throws.
-// Without facts it is faster and `facts` stays empty. The scene must have been prepared with v1 rules.
+// Without facts it is faster and `facts` stays empty. The scene must have been prepared with the rules of v1.1 or v1.0.
 Score ScoreTrajectory(const PreparedScene& scene, absl::Span<const Pose2> poses, bool want_facts = true);
 
 // The simulation of a candidate, or why there is none.

@@ -16,6 +16,9 @@ struct SubScoresV2 {
   double nc = 0, dac = 0, ddc = 0, tlc = 0, ep = 0, ttc = 0, lk = 0, hc = 0;
 };
 
+// §19.3: after the filter, with extended comfort.
+double Epdms(const SubScoresV2& scores, double ec);
+
 struct ScoreV2 {
   v1::InvalidReason invalid = v1::INVALID_REASON_UNSPECIFIED;  // set: nothing else is
   SubScoresV2 raw;
@@ -24,7 +27,7 @@ struct ScoreV2 {
   double pdm_score = 0;      // §19.1: unfiltered, without EC
   double epdms = 0;          // filtered; with EC where there is one
   double epdms_no_ec = 0, epdms_raw = 0, epdms_raw_no_ec = 0;
-  Metrics metrics;
+  Metrics metrics, reference;  // before progress is normalised
   Trace trace;
 };
 
@@ -36,6 +39,12 @@ struct PreviousPlan {
 // Empty when the scene has no previous frame, when its plan is invalid, or when it does not lie within (0, 0.55) s
 // before the present one.
 std::optional<PreviousPlan> SimulatePrevious(const v1::Scene& scene, absl::Span<const Pose2> prev_poses);
+
+// Scores from metrics. `human`: of the human's trajectory, null where there is no filter; `ec`: empty without a
+// previous frame.
+ScoreV2 AssembleV2(const Metrics& reference, const Metrics& candidate, const Metrics* human, std::optional<double> ec);
+// Sets ec and the totals that contain it, if it has a value.
+void SetExtendedComfort(std::optional<double> ec, ScoreV2* score);
 
 // `scene` must have been prepared with Rules::kV2. `previous` may be null. Never fails, never throws.
 ScoreV2 ScoreTrajectoryV2(const PreparedScene& scene, absl::Span<const Pose2> poses,

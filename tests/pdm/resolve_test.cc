@@ -73,6 +73,29 @@ TEST(Resolve, MapRouteCentrelineAndAgentsOfEveryGoldenScene) {
   EXPECT_EQ(lines, all);
 }
 
+TEST(ResolveV2, ReferenceLightsAndAgentsOfEveryGoldenScene) {
+  int same = 0, all = 0;
+  for (const v1::Scene& golden : testing::PublicScenes().scenes) {
+    SCOPED_TRACE(golden.id());
+    v1::Scene scene = golden;
+    scene.clear_resolved_v2();
+    ASSERT_OK(Resolve(&scene, Rules::kV2));
+    EXPECT_TRUE(scene.has_resolved_v1());  // untouched
+    const v1::ResolvedScene &got = scene.resolved_v2(), &want = golden.resolved_v2();
+    const double off = MaxDifference(got.pdm_reference(), want.pdm_reference());
+    ++all;
+    same += off < 1e-4;
+    if (off >= 1e-4) printf("%s: v2 reference off by %g\n", golden.id().c_str(), off);
+    EXPECT_EQ(got.agents_size(), want.agents_size());
+    ASSERT_EQ(got.red_lights_size(), want.red_lights_size());
+    for (int t = 0; t < got.red_lights_size(); ++t) {
+      EXPECT_EQ(got.red_lights(t).SerializeAsString(), want.red_lights(t).SerializeAsString()) << t;
+    }
+    EXPECT_EQ(got.red_light_polygons_size(), want.red_light_polygons_size());
+  }
+  EXPECT_EQ(same, all);
+}
+
 TEST(Resolve, NamesWhatIsMissing) {
   v1::Scene scene;
   EXPECT_THAT(Resolve(&scene), StatusIs(absl::StatusCode::kInvalidArgument, ::testing::HasSubstr("ego")));

@@ -6,7 +6,7 @@
 
 #include "pdm/score.h"
 #include "pdm/score_v2.h"
-#include "reward_service/gzip.h"
+#include "base/gzip.h"
 #include "scenes/scene_json.h"
 
 namespace swerve::pdm {

@@ -8,8 +8,8 @@
 
 #include "base/config.h"
 #include "base/exit_code.h"
+#include "base/gzip.h"
 #include "base/role_main.h"
-#include "reward_service/gzip.h"
 #include "reward_service/role.h"
 #include "reward_service/score_file.h"
 
@@ -17,19 +17,34 @@ namespace swerve {
 namespace {
 
 struct ScoreArguments {
-  std::string scenes, out;
+  std::string scenes, out, csv, csv_v2, version = "1.1", traffic = "log";
   ScoreFileOptions options;
 };
+
+absl::Status WriteScores(const ScoreArguments& arguments, const ScoreFileResult& result) {
+  SWERVE_RETURN_IF_ERROR(WriteMaybeGzip(arguments.out, result.json));
+  if (!arguments.csv.empty()) {
+    if (result.pdms_csv.empty()) return absl::InvalidArgumentError("--csv: the file holds rows, not scenes");
+    SWERVE_RETURN_IF_ERROR(WriteMaybeGzip(arguments.csv, result.pdms_csv));
+  }
+  if (arguments.csv_v2.empty()) return absl::OkStatus();
+  if (result.epdms_csv.empty()) return absl::InvalidArgumentError("--csv-v2: no scene of the file has resolved.v2");
+  return WriteMaybeGzip(arguments.csv_v2, result.epdms_csv);
+}
 
 void RunScore(const ScoreArguments& arguments) {
   auto text = ReadMaybeGzip(arguments.scenes);
   if (!text.ok()) return FailWith(text.status());
-  auto result = ScoreSceneFile(*text, arguments.options);
+  ScoreFileOptions options = arguments.options;
+  options.v1_0 = arguments.version == "1.0";
+  options.reactive = arguments.traffic == "reactive";
+  auto result = ScoreSceneFile(*text, options);
   if (!result.ok()) return FailWith(Annotate(result.status(), arguments.scenes));
-  absl::Status written = WriteMaybeGzip(arguments.out, result->json);
+  absl::Status written = WriteScores(arguments, *result);
   if (!written.ok()) return FailWith(written);
+  if (result->rows > 0) std::printf("%d rows aggregated to %s\n", result->rows, arguments.out.c_str());
   for (const std::string& line : result->broken) std::fprintf(stderr, "swerve: %s\n", line.c_str());
-  std::printf("%d candidates of %d scenes scored to %s: %d invalid, %zu problems with scenes\n", result->candidates,
+  if (result->rows == 0) std::printf("%d candidates of %d scenes scored to %s: %d invalid, %zu problems with scenes\n", result->candidates,
               result->scenes, arguments.out.c_str(), result->invalid, result->broken.size());
   if (!result->broken.empty()) SetExitCode(1);
 }
@@ -79,12 +94,23 @@ void AddRewardCommands(CLI::App& app) {
       "score",
       "Scores candidate trajectories offline: NAVSIM's PDMS (v1), and EPDMS (v2) where the scene has resolved.v2.\n"
       "Reads and writes the JSON that docs/scores.md describes; .gz on either side is fine. A scene or candidate that\n"
-      "cannot be scored is named, gets \"error\" or \"valid\": false, and costs nothing else.\n"
+      "cannot be scored is named, gets \"error\" or \"valid\": false, and costs nothing else. A file with a \"mapping\"\n"
+      "also gets EPDMS over two stages.\n"
       "Exit code: 0 all scenes scored, 1 some could not be, 2 the file is unusable.");
   score->add_option("--scenes", arguments->scenes, "Scenes with candidates, JSON (.gz)")->required();
   score->add_option("--out", arguments->out, "Where the scores go, JSON (.gz)")->required();
   score->add_flag("--resolve", arguments->options.resolve,
-                  "Build resolved.v1 (route, centreline, reference plan, 10 Hz agents) from the raw scene");
+                  "Build resolved.v1 and v2 (route, centreline, reference plan, 10 Hz agents, lights) from the raw scene");
+  score->add_option("--v1", arguments->version, "NAVSIM version whose PDMS is computed: in 1.0 DDC multiplies too")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"1.0", "1.1"}));
+  score->add_option("--traffic", arguments->traffic, "Traffic of EPDMS: the log's, or vehicles that react to the ego")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"log", "reactive"}));
+  score->add_flag("--pair-frames", arguments->options.pair_frames,
+                  "EC also across scenes: a scene's previous frame is the one of its recording less than 0.55 s earlier");
+  score->add_option("--csv", arguments->csv, "Write PDMS as CSV with NAVSIM's columns too (.gz)");
+  score->add_option("--csv-v2", arguments->csv_v2, "Write EPDMS as CSV with NAVSIM's columns too (.gz)");
   score->add_flag("--diag", arguments->options.diag, "Add diagnostics: progress, times of first events, areas, comfort");
   score->callback([arguments] { RunScore(*arguments); });
   AddServeCommand(app, "reward", "Reward service: scores groups of responses over gRPC (section reward of the config)",

@@ -8,23 +8,31 @@
 #include <vector>
 
 #include "base/status.h"
+#include "reward_service/score_rows.h"
 
 namespace swerve {
 
 struct ScoreFileOptions {
-  bool diag = false;     // add "diag" to every candidate
-  bool resolve = false;  // build resolved.v1 from the raw scene, whether or not the file has one
+  bool diag = false;         // add "diag" to every candidate
+  bool resolve = false;      // build resolved.v1 and v2 from the raw scene, whether or not the file has them
+  bool v1_0 = false;         // "v1" scores by the rules of v1.0
+  bool reactive = false;     // v2 in reactive traffic; needs the map's lanes
+  bool pair_frames = false;  // EC also across scenes of one recording
   std::function<void(int done, int total)> progress;  // may be empty; called after every scene
 };
 
 struct ScoreFileResult {
-  std::string json;  // {"schema": 1, "seed": …, "scenes": [{name, family, candidates: [{name, v1, v2}]}]}
+  std::string json;                      // docs/scores.md
+  std::string pdms_csv, epdms_csv;       // empty for a file of rows; epdms_csv also without any v2 score
   int scenes = 0, candidates = 0;
-  int invalid = 0;                 // candidates with "valid": false
-  std::vector<std::string> broken;  // one line per scene that could not be scored; in the output it has "error"
+  int rows = 0;                     // of a file that holds rows scored elsewhere
+  int invalid = 0;                  // candidates with "valid": false
+  std::vector<std::string> broken;  // one line per scene or stage that could not be scored; also in the output
 };
 
-// v1 always, v2 where the scene has resolved.v2. INVALID_ARGUMENT when the text is not such a file at all.
+// Two kinds of file. Scenes: v1 always, v2 where a scene has resolved.v2, and the two-stage result of every candidate
+// name where the file has a "mapping". Rows scored elsewhere with a mapping: their two-stage result.
+// INVALID_ARGUMENT when the text is neither, or when its rows or its mapping cannot be read.
 absl::StatusOr<ScoreFileResult> ScoreSceneFile(const std::string& text, const ScoreFileOptions& options);
 
 }  // namespace swerve

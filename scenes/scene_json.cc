@@ -338,6 +338,7 @@ absl::StatusOr<SceneFile> ParseSceneFile(const std::string& text) {
     return absl::InvalidArgumentError("schema " + file["schema"].dump() + " is unknown; this reads schema 1");
   }
   if (file.contains("seed")) out.seed_json = file["seed"].dump();
+  if (const json* mapping = Find(file, "mapping")) out.mapping_json = mapping->dump();
   int index = -1;
   for (const json& s : file["scenes"]) {
     ++index;

@@ -22,6 +22,7 @@ nlohmann::json SceneToJson(const v1::Scene& scene);
 
 struct SceneFile {
   std::string seed_json = "null";  // of the file, copied to outputs
+  std::string mapping_json;        // of the file, for scores over two stages; empty: none
   std::vector<v1::Scene> scenes;   // those that could be read, in order
   struct Broken {
     int index;         // in the file

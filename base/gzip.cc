@@ -1,4 +1,4 @@
-#include "reward_service/gzip.h"
+#include "base/gzip.h"
 
 #include <zlib.h>
 

@@ -1,6 +1,6 @@
 // Files that may be gzip-compressed. Stateless and thread-safe. Errors name the path.
-#ifndef SWERVE_REWARD_SERVICE_GZIP_H_
-#define SWERVE_REWARD_SERVICE_GZIP_H_
+#ifndef SWERVE_BASE_GZIP_H_
+#define SWERVE_BASE_GZIP_H_
 
 #include <string>
 
@@ -16,4 +16,4 @@ absl::Status WriteMaybeGzip(const std::string& path, const std::string& content)
 
 }  // namespace swerve
 
-#endif  // SWERVE_REWARD_SERVICE_GZIP_H_
+#endif  // SWERVE_BASE_GZIP_H_

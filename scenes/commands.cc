@@ -17,6 +17,7 @@
 #include "scenes/draw.h"
 #include "scenes/prompt.h"
 #include "scenes/raster.h"
+#include "scenes/resolve_scenes.h"
 #include "scenes/scene_json.h"
 #include "scenes/store.h"
 #include "scenes/traffic_log/importer.h"
@@ -30,6 +31,7 @@ struct Arguments {
   std::string dir, id, out, what = "scene", held_out;
   int size = 0;
   ImportOptions import;
+  ResolveOptions resolve;
 };
 
 absl::Status List(const Arguments& a) {
@@ -217,6 +219,32 @@ absl::Status Import(const Arguments& a) {
   return absl::OkStatus();
 }
 
+absl::Status Resolve(const Arguments& a) {
+  size_t failed = 0;
+  for (const std::string& path : a.dirs) {
+    SWERVE_ASSIGN_OR_RETURN(ResolveCounts c, ResolveStored(path, a.resolve));
+    std::printf("%s: %d scenes, %d resolved, %d had it already, %zu cannot be\n", path.c_str(), c.scenes, c.resolved,
+                c.kept, c.failed.size());
+    for (const std::string& line : c.failed) std::fprintf(stderr, "%s\n", line.c_str());
+    failed += c.failed.size();
+  }
+  if (failed > 0) return absl::InvalidArgumentError(absl::StrCat(failed, " scenes cannot be resolved, named above; they are unchanged"));
+  return absl::OkStatus();
+}
+
+void AddResolveCommand(CLI::App* scenes, const std::shared_ptr<Arguments>& a) {
+  CLI::App* resolve = scenes->add_subcommand("resolve", "Fill what the scorer reads of raw scenes, in place: route, reference plan, agents at 10 Hz");
+  resolve->add_option("PATHS", a->dirs, "data sets, or JSON scene files (.gz)")->required();
+  resolve->add_flag("--v2", a->resolve.v2, "fill resolved.v2 too (EPDMS)");
+  resolve->add_flag("--again", a->resolve.again, "also scenes that are resolved already");
+  resolve->add_option("--threads", a->resolve.threads, "0: all cores")->capture_default_str()->check(CLI::NonNegativeNumber);
+  resolve->footer("A data set or file is replaced in one step when all its scenes are done, and stays as it was when that fails.\n"
+                  "A scene that cannot be resolved is named and kept unchanged; exit code 1.");
+  resolve->callback([a] {
+    if (absl::Status s = Resolve(*a); !s.ok()) FailWith(s);
+  });
+}
+
 void AddLookCommands(CLI::App* scenes, const std::shared_ptr<Arguments>& a) {
   auto run = [a](absl::Status (*f)(const Arguments&)) {
     return [a, f] {
@@ -282,6 +310,7 @@ void AddScenesCommands(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
   AddLookCommands(scenes, arguments);
   AddImportCommand(scenes, arguments);
+  AddResolveCommand(scenes, arguments);
 }
 
 }  // namespace swerve

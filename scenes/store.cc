@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -19,6 +21,7 @@ using nlohmann::json;
 namespace fs = std::filesystem;
 
 constexpr char kFormat[] = "swerve-scenes-1";
+constexpr char kShardPrefix[] = "scenes-";
 // A record larger than this is a damaged length, not a scene.
 constexpr uint64_t kMaxRecord = uint64_t{1} << 30;
 
@@ -178,12 +181,31 @@ absl::StatusOr<std::unique_ptr<SceneWriter>> SceneWriter::Create(const std::stri
   }
   for (const auto& file : fs::directory_iterator(dir, ec)) {
     std::string name = file.path().filename().string();
-    if (name.rfind("scenes-", 0) == 0 && file.path().extension() == ".tfrecord") fs::remove(file.path(), ec);
+    if (name.rfind(kShardPrefix, 0) == 0 && file.path().extension() == ".tfrecord") fs::remove(file.path(), ec);
   }
   return std::unique_ptr<SceneWriter>(new SceneWriter(dir, shard_scenes));
 }
 
-SceneWriter::~SceneWriter() = default;
+absl::StatusOr<std::unique_ptr<SceneWriter>> SceneWriter::Rewrite(const std::string& dir, int shard_scenes) {
+  if (shard_scenes < 1) return absl::InvalidArgumentError("a shard holds at least one scene");
+  SWERVE_RETURN_IF_ERROR(SceneStore::Open({dir}).status());
+  std::unique_ptr<SceneWriter> writer(new SceneWriter(dir, shard_scenes));
+  writer->rewrites_ = true;
+  std::error_code ec;
+  for (const auto& file : fs::directory_iterator(dir, ec)) {
+    const std::string name = file.path().filename().string();
+    if (name.rfind(kShardPrefix, 0) != 0 || file.path().extension() != ".tfrecord") continue;
+    writer->old_shards_.push_back(file.path().string());
+    writer->first_shard_ = std::max(writer->first_shard_, std::atoi(name.c_str() + std::strlen(kShardPrefix)) + 1);
+  }
+  return writer;
+}
+
+SceneWriter::~SceneWriter() {
+  if (!rewrites_ || finished_) return;
+  std::error_code ec;
+  for (const std::string& name : shard_names_) fs::remove(fs::path(dir_) / name, ec);
+}
 
 absl::Status SceneWriter::Add(const v1::Scene& scene) {
   if (finished_) return absl::FailedPreconditionError("SceneWriter::Add after Finish");
@@ -202,7 +224,7 @@ absl::Status SceneWriter::Add(const v1::Scene& scene) {
 
 absl::Status SceneWriter::Flush() {
   if (pending_scenes_ == 0) return absl::OkStatus();
-  std::string name = absl::StrFormat("scenes-%05d.tfrecord", shard_names_.size());
+  std::string name = absl::StrFormat("%s%05d.tfrecord", kShardPrefix, first_shard_ + shard_names_.size());
   SWERVE_RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(dir_, "/", name), pending_));
   shard_names_.push_back(std::move(name));
   pending_.clear();
@@ -225,6 +247,8 @@ absl::Status SceneWriter::Finish() {
              "\n";
   SWERVE_RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(dir_, "/", kSceneIndexName), index));
   finished_ = true;
+  std::error_code ec;
+  for (const std::string& path : old_shards_) fs::remove(path, ec);
   return absl::OkStatus();
 }
 

@@ -86,6 +86,10 @@ class SceneWriter {
   // ALREADY_EXISTS: `dir` holds a finished data set; with `replace` it is removed first.
   static absl::StatusOr<std::unique_ptr<SceneWriter>> Create(const std::string& dir, int shard_scenes = 256,
                                                              bool replace = false);
+  // Replaces the finished data set in `dir` when Finish returns OK: new shards beside the old ones, then the index in one
+  // step, then the old shards go. A reader that is open keeps what it opened. Without Finish nothing has changed. One
+  // writer at a time. NOT_FOUND, DATA_LOSS: as SceneStore::Open.
+  static absl::StatusOr<std::unique_ptr<SceneWriter>> Rewrite(const std::string& dir, int shard_scenes = 256);
   ~SceneWriter();
   SceneWriter(const SceneWriter&) = delete;
   SceneWriter& operator=(const SceneWriter&) = delete;
@@ -105,6 +109,9 @@ class SceneWriter {
   std::vector<SceneEntry> entries_;
   absl::flat_hash_map<std::string, int> by_id_;
   std::vector<std::string> shard_names_;
+  int first_shard_ = 0;                   // number of the first one
+  std::vector<std::string> old_shards_;  // paths, to be removed by Finish
+  bool rewrites_ = false;
   std::string pending_;
   int pending_scenes_ = 0;
   bool finished_ = false;

@@ -148,9 +148,25 @@ class Table(unittest.TestCase):
     def test_eval(self):
         out = self.dir / "eval.json"
         swerve("eval", "--policy", self.model, "--scenes", self.scenes, "--json", out)
-        overall = json.loads(out.read_text())["overall"]
-        self.assertEqual(overall["scenes"], 8)
-        self.assertEqual(len(overall["pdms_ci95"]), 2)
+        plain = json.loads(out.read_text())
+        self.assertEqual(plain["overall"]["scenes"], 8)
+        self.assertEqual(len(plain["overall"]["pdms_ci95"]), 2)
+        runs = self.dir / "runs.jsonl"
+        page = (SOURCE / "docs" / "open_loop.md").read_text()
+        runs.write_text("\n".join(re.findall(r'^{"scenario".*}$', page, re.M)))
+        shown = swerve("eval", "--policy", self.model, "--scenes", self.scenes, "--json", out,
+                       "--metrics", "l2,collision,planning", "--closed-loop", runs).stdout
+        more = json.loads(out.read_text())
+        for protocol in ("uniad", "st_p3"):
+            self.assertGreater(more["open_loop"]["overall"]["l2_m"][protocol]["3s"], 0)
+            self.assertIn("3s", more["open_loop"]["overall"]["collision_rate"][protocol])
+        self.assertEqual(more["open_loop"]["overall"]["planning_accuracy"]["swerve"]["joint"],
+                         plain["overall"]["planning_accuracy"])
+        self.assertEqual(more["neuroncap"]["runs"], 3)
+        self.assertEqual({key: more[key] for key in plain}, plain)
+        self.assertIn("UniAD", shown)
+        swerve("eval", "--closed-loop", runs, "--json", out)
+        self.assertEqual(json.loads(out.read_text()), {"neuroncap": more["neuroncap"]})
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@
 #include "rollout_workers/clients.h"
 #include "rollout_workers/refine.h"
 #include "rollout_workers/stats.h"
-#include "rollout_workers/task_pool.h"
+#include "base/task_pool.h"
 #include "rollout_workers/types.h"
 
 namespace swerve {

@@ -1,7 +1,7 @@
-// A few named threads that run short tasks which wait for services, so that the engine never does. Thread-safe; owned
-// by the worker; the destructor finishes what was submitted and joins.
-#ifndef SWERVE_ROLLOUT_WORKERS_TASK_POOL_H_
-#define SWERVE_ROLLOUT_WORKERS_TASK_POOL_H_
+// A few named threads that run short tasks which wait for services, so that others need not. Thread-safe; owned
+// by whoever made it; the destructor finishes what was submitted and joins.
+#ifndef SWERVE_BASE_TASK_POOL_H_
+#define SWERVE_BASE_TASK_POOL_H_
 
 #include <pthread.h>
 
@@ -43,4 +43,4 @@ class TaskPool {
 
 }  // namespace swerve
 
-#endif  // SWERVE_ROLLOUT_WORKERS_TASK_POOL_H_
+#endif  // SWERVE_BASE_TASK_POOL_H_

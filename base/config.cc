@@ -57,9 +57,9 @@ void CollectPaths(const Descriptor* type, const std::string& parent, std::vector
 
 // The known path closest to an unknown one: by the whole path or, for a field written in the wrong section, by its
 // last part alone.
-std::string NearestPath(const std::string& unknown) {
-  std::vector<std::string> known = ConfigPaths();
-  const Descriptor* root = v1::RunConfig::descriptor();
+std::string NearestPath(const Descriptor* root, const std::string& unknown) {
+  std::vector<std::string> known;
+  CollectPaths(root, "", &known);
   for (int i = 0; i < root->field_count(); ++i) {
     if (root->field(i)->message_type() != nullptr) known.push_back(root->field(i)->name());
   }
@@ -81,6 +81,7 @@ std::string NearestPath(const std::string& unknown) {
 struct Source {
   std::string name;
   bool lines = true;
+  const Descriptor* root = v1::RunConfig::descriptor();
   std::string At(const YAML::Node& node) const {
     return lines && node.Mark().line >= 0 ? absl::StrCat(name, ":", node.Mark().line + 1) : name;
   }
@@ -88,7 +89,7 @@ struct Source {
 
 absl::Status Unknown(const Source& source, const YAML::Node& node, const std::string& path) {
   return absl::InvalidArgumentError(absl::StrCat(source.At(node), ": unknown field '", path, "'; did you mean '",
-                                                 NearestPath(path), "'?"));
+                                                 NearestPath(source.root, path), "'?"));
 }
 
 absl::Status WrongType(const Source& source, const YAML::Node& node, const std::string& path,
@@ -175,6 +176,17 @@ absl::Status SetMessage(const Source& source, const YAML::Node& node, const std:
 absl::Status SetField(const Source& source, const YAML::Node& node, const std::string& path,
                       const FieldDescriptor* field, Message* message) {
   const Reflection* reflection = message->GetReflection();
+  if (field->message_type() != nullptr && field->is_repeated()) {
+    reflection->ClearField(message, field);
+    if (node.IsNull()) return absl::OkStatus();
+    if (!node.IsSequence()) return WrongType(source, node, path, "a list of mappings");
+    for (size_t i = 0; i < node.size(); ++i) {
+      const std::string child = absl::StrCat(path, "[", i, "]");
+      if (!node[i].IsMap()) return WrongType(source, node[i], child, "a mapping of field names to values");
+      SWERVE_RETURN_IF_ERROR(SetMessage(source, node[i], child, reflection->AddMessage(message, field)));
+    }
+    return absl::OkStatus();
+  }
   if (field->message_type() != nullptr) {
     return SetMessage(source, node, path, reflection->MutableMessage(message, field));
   }
@@ -261,15 +273,27 @@ std::string ScalarText(const Message& message, const FieldDescriptor* field, int
   }
 }
 
-void EmitMessage(const Message& message, YAML::Emitter* out) {
+bool IsSet(const Message& message, const FieldDescriptor* field) {
+  const Reflection* r = message.GetReflection();
+  return field->is_repeated() ? r->FieldSize(message, field) > 0 : r->HasField(message, field);
+}
+
+void EmitMessage(const Message& message, YAML::Emitter* out, bool only_set = false) {
   *out << YAML::BeginMap;
   const Descriptor* type = message.GetDescriptor();
   const Reflection* reflection = message.GetReflection();
   for (int i = 0; i < type->field_count(); ++i) {
     const FieldDescriptor* field = type->field(i);
+    if (only_set && !IsSet(message, field)) continue;
     *out << YAML::Key << field->name() << YAML::Value;
-    if (field->message_type() != nullptr) {
-      EmitMessage(reflection->GetMessage(message, field), out);
+    if (field->message_type() != nullptr && field->is_repeated()) {
+      *out << YAML::BeginSeq;
+      for (int k = 0; k < reflection->FieldSize(message, field); ++k) {
+        EmitMessage(reflection->GetRepeatedMessage(message, field, k), out, only_set);
+      }
+      *out << YAML::EndSeq;
+    } else if (field->message_type() != nullptr) {
+      EmitMessage(reflection->GetMessage(message, field), out, only_set);
     } else if (field->is_repeated()) {
       *out << YAML::Flow << YAML::BeginSeq;
       for (int k = 0; k < reflection->FieldSize(message, field); ++k) *out << ScalarText(message, field, k);
@@ -316,6 +340,17 @@ absl::StatusOr<v1::RunConfig> LoadRunConfig(const std::string& file, const std::
     SWERVE_ASSIGN_OR_RETURN(text, ReadFile(file));
   }
   return ParseRunConfig(text, file, overrides);
+}
+
+absl::Status ReadYamlMessage(const std::string& yaml, const std::string& name, Message* message) {
+  SWERVE_ASSIGN_OR_RETURN(const YAML::Node root, ParseYaml(yaml, name));
+  return SetMessage(Source{name, /*lines=*/true, message->GetDescriptor()}, root, "", message);
+}
+
+std::string SetFieldsToYaml(const Message& message) {
+  YAML::Emitter out;
+  EmitMessage(message, &out, /*only_set=*/true);
+  return absl::StrCat(out.c_str(), "\n");
 }
 
 std::string ToYaml(const v1::RunConfig& config) {

@@ -27,6 +27,13 @@ absl::StatusOr<v1::RunConfig> ParseRunConfig(const std::string& yaml, const std:
 // Ranges and known names. The message gives the path and what is allowed.
 absl::Status ValidateRunConfig(const v1::RunConfig& config);
 
+// The same reading for another message (a file of teachers): unknown and ill-typed fields are refused with line and
+// path. Repeated messages are lists of mappings. Adds to what `message` holds; nothing but types is checked.
+absl::Status ReadYamlMessage(const std::string& yaml, const std::string& name, google::protobuf::Message* message);
+
+// The fields that are set, and no others; ReadYamlMessage reads it back.
+std::string SetFieldsToYaml(const google::protobuf::Message& message);
+
 // Every field with the value in force, in the order of config.proto; an optional field without default that is not
 // set is written as `~`, which reads back as not set. A Redis URL loses its password: what is written is for reading.
 std::string ToYaml(const v1::RunConfig& config);

@@ -47,6 +47,8 @@ constexpr Range kRanges[] = {
     {"teacher.deadline_seconds", 0, 3600, true},
     {"teacher.threads", 1, 1024},
     {"teacher.report_noise", 0, 1000},
+    {"teacher.reload_seconds", 0, 3600, true},
+    {"teacher.cache_mb", 0, 1 << 20},
     {"buffers.max_waiting_mb", 1, 1 << 20},
     {"buffers.patience_seconds", 0, 3600, true},
     {"learner.steps", 1, 1 << 30},

@@ -23,7 +23,7 @@ v1::Outcome OutcomeOf(const absl::Status& status) {
 
 DiagnosedGroup Diagnose(ScoredGroup scored, const v1::RunConfig& config, TeacherClient& service) {
   DiagnosedGroup group{std::move(scored), config.teacher().kind(), 0};
-  if (config.teacher().kind() == "none") return group;
+  if (config.teacher().kind() == "none" && config.teacher().teachers_file().empty()) return group;
   const v1::Lease& lease = group.scored.rollout.leased.lease;
   v1::DiagnoseRequest request;
   request.set_scene_id(lease.scene_id());
@@ -46,6 +46,7 @@ DiagnosedGroup Diagnose(ScoredGroup scored, const v1::RunConfig& config, Teacher
   if (reply.ok() && reply->results_size() != static_cast<int>(asked.size())) {
     reply = absl::DataLossError("the teacher answered for another number of responses than it was asked");
   }
+  if (reply.ok() && !reply->teacher().empty()) group.teacher = reply->teacher();  // one of several
   for (size_t i = 0; i < asked.size(); ++i) {
     if (!reply.ok()) {
       asked[i]->set_feedback_outcome(OutcomeOf(reply.status()));

@@ -9,7 +9,7 @@
 namespace swerve {
 
 // Never fails: a teacher that gives no answer leaves the group without feedback, and every sample's feedback_outcome
-// says why (such a group trains as plain GRPO). Teacher `none` is not asked. Blocks on the service.
+// says why (such a group trains as plain GRPO). Kind `none` without a teachers file is not asked. Blocks on the service.
 DiagnosedGroup Diagnose(ScoredGroup group, const v1::RunConfig& config, TeacherClient& service);
 
 // The outcome that stands for a failed call.

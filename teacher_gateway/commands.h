@@ -1,4 +1,4 @@
-// Command of the teacher gateway: `swerve serve teacher`.
+// Commands of the teacher gateway: `swerve serve teacher` and `swerve teachers`.
 #ifndef SWERVE_TEACHER_GATEWAY_COMMANDS_H_
 #define SWERVE_TEACHER_GATEWAY_COMMANDS_H_
 
@@ -8,7 +8,8 @@ class App;
 
 namespace swerve {
 
-void AddTeacherCommands(CLI::App& app);
+void AddTeacherCommands(CLI::App& app);   // both
+void AddTeachersCommand(CLI::App& app);   // swerve teachers list|add|remove|weight|drain|reload
 
 }  // namespace swerve
 

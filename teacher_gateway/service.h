@@ -18,13 +18,16 @@ using SceneLookup = std::function<absl::StatusOr<std::shared_ptr<const v1::Scene
 // scene; everything else is a typed outcome inside the reply.
 class TeacherService final : public v1::TeacherGateway::Service {
  public:
-  TeacherService(std::unique_ptr<Teacher> teacher, SceneLookup scenes);
+  // `patience`: longest time for one group; a shorter deadline of the caller wins.
+  TeacherService(std::shared_ptr<const Teacher> teacher, SceneLookup scenes,
+                 absl::Duration patience = absl::InfiniteDuration());
   grpc::Status Diagnose(grpc::ServerContext* context, const v1::DiagnoseRequest* request,
                         v1::DiagnoseReply* reply) override;
 
  private:
-  const std::unique_ptr<Teacher> teacher_;
+  const std::shared_ptr<const Teacher> teacher_;
   const SceneLookup scenes_;
+  const absl::Duration patience_;
 };
 
 }  // namespace swerve

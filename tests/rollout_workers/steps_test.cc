@@ -177,6 +177,27 @@ TEST(DiagnoseTest, TeacherNoneIsNotAsked) {
   EXPECT_FALSE(WantsRefinement(group, config));
 }
 
+// One of several teachers: the gateway says whose group it is, and a file may name some although the kind is none.
+class NamedTeacher final : public TeacherClient {
+ public:
+  absl::StatusOr<v1::DiagnoseReply> Diagnose(const v1::DiagnoseRequest& request) override {
+    v1::DiagnoseReply reply;
+    for (int i = 0; i < request.items_size(); ++i) reply.add_results()->set_outcome(v1::OK);
+    reply.set_teacher("vlm");
+    return reply;
+  }
+};
+
+TEST(DiagnoseTest, TheGroupCarriesTheTeacherThatTheGatewayNames) {
+  v1::RunConfig config = Config(2);
+  config.mutable_teacher()->set_kind("none");
+  config.mutable_teacher()->set_teachers_file("teachers.yaml");
+  FakeReward reward(Number);
+  NamedTeacher teacher;
+  SWERVE_ASSERT_OK_AND_ASSIGN(ScoredGroup scored, Score(Sampled({"0.3", "0.9"}, config), config, reward));
+  EXPECT_EQ(Diagnose(std::move(scored), config, teacher).teacher, "vlm");
+}
+
 TEST(RefineTest, AsksOncePerResponseWithItsOwnReport) {
   v1::RunConfig config = Config(2);
   const DiagnosedGroup group = Diagnosed({"0.3", "0.9"}, config);

@@ -1,0 +1,40 @@
+# swerve_fuzzer(name SRCS … DEPS … [CORPUS dir] [RUNS n]); SRCS define LLVMFuzzerTestOneInput (docs/fuzzing.md).
+# In every preset this is a test: tests/fuzz/replay_main.cc runs the corpus, then RUNS inputs mutated from it, always the
+# same ones. In the preset "fuzz" it is a libFuzzer binary instead, and the test runs the corpus alone.
+# CORPUS: a folder of inputs, one per file; by default corpus/name beside the list that calls this.
+option(SWERVE_FUZZ "Build the fuzzers with libFuzzer (Clang)" OFF)
+if(SWERVE_FUZZ AND NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  message(FATAL_ERROR "libFuzzer needs Clang: use the preset 'fuzz', whose packages cmake/packages-fuzz.txt names")
+endif()
+if(SWERVE_FUZZ)
+  # Coverage of everything that is ours; each fuzzer links libFuzzer's main.
+  target_compile_options(swerve_flags INTERFACE -fsanitize=fuzzer-no-link)
+  target_link_options(swerve_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
+function(swerve_fuzzer name)
+  cmake_parse_arguments(A "" "CORPUS;RUNS" "SRCS;DEPS" ${ARGN})
+  if(NOT BUILD_TESTING)
+    return()
+  endif()
+  if(NOT A_CORPUS)
+    set(A_CORPUS ${CMAKE_CURRENT_SOURCE_DIR}/corpus/${name})
+  endif()
+  if(NOT A_RUNS)
+    set(A_RUNS 2000)
+  endif()
+  if(SWERVE_FUZZ)
+    add_executable(${name} ${A_SRCS})
+    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+    add_test(NAME ${name} COMMAND ${name} -runs=0 -rss_limit_mb=2048 -timeout=25 ${A_CORPUS})
+  else()
+    add_executable(${name} ${A_SRCS} ${PROJECT_SOURCE_DIR}/tests/fuzz/replay_main.cc)
+    add_test(NAME ${name} COMMAND ${name} ${A_CORPUS} ${A_RUNS})
+  endif()
+  target_link_libraries(${name} PRIVATE swerve_flags ${A_DEPS})
+  if(TARGET swerve_tsan)
+    target_sources(${name} PRIVATE $<TARGET_OBJECTS:swerve_tsan>)
+  endif()
+  set_tests_properties(${name} PROPERTIES TIMEOUT 120
+    ENVIRONMENT "${SWERVE_TEST_ENVIRONMENT};ASAN_OPTIONS=abort_on_error=1:hard_rss_limit_mb=2048")
+endfunction()

@@ -80,7 +80,7 @@ absl::Status Logprobs(const Options& o) {
     std::shared_ptr<const Image> image;
     std::vector<float> pixels;
     if (images.size() == 1 && images[0].is_string()) {
-      SWERVE_ASSIGN_OR_RETURN(Image read, ReadPng(images[0]));
+      SWERVE_ASSIGN_OR_RETURN(Image read, ReadImage(images[0]));
       image = std::make_shared<Image>(std::move(read));
       SWERVE_ASSIGN_OR_RETURN(pixels, Pixels(*image, policy->config()));
     }

@@ -24,7 +24,7 @@ constexpr size_t kMaxTokens = 4u << 20;
 struct AddedToken {
   std::string content;
   int32_t id = 0;
-  bool special = false, normalized = false;
+  bool special = false, normalized = false, lstrip = false, rstrip = false, single_word = false;
 };
 
 // GPT-2's map between bytes and printable code points.
@@ -140,9 +140,7 @@ absl::Status Tokenizer::Impl::ReadAdded(const Json& list) {
     if (id < 0 || id >= static_cast<int64_t>(kMaxTokens) || a.content.empty()) {
       return absl::InvalidArgumentError(absl::StrCat("tokenizer.json: added token '", a.content, "' is not valid"));
     }
-    for (const char* key : {"single_word", "lstrip", "rstrip"}) {
-      if (t.value(key, false)) return absl::InvalidArgumentError(absl::StrCat("tokenizer.json: added token '", a.content, "': ", key, " is not supported"));
-    }
+    a.lstrip = t.value("lstrip", false), a.rstrip = t.value("rstrip", false), a.single_word = t.value("single_word", false);
     a.id = static_cast<int32_t>(id);
     if (bytes_of.size() <= static_cast<size_t>(id)) bytes_of.resize(id + 1);
     bytes_of[id] = a.content;

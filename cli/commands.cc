@@ -5,6 +5,7 @@
 #include "evaluation/commands.h"
 #include "learner/objective_commands.h"
 #include "learner/sft_data_commands.h"
+#include "policy/tokenizer_commands.h"
 #include "reward_service/commands.h"
 #include "scenes/commands.h"
 #include "scenes/generator/commands.h"
@@ -35,6 +36,7 @@ void AddAllCommands(CLI::App& app) {
   AddEvalCommands(app);
   AddTeacherCommands(app);
   AddRolloutCommands(app);
+  AddTokenizerCommands(app);
 #ifdef SWERVE_WITH_TORCH
   AddSftCommands(app);
   AddLearnerCommands(app);

@@ -197,25 +197,6 @@ absl::Status TrainBench(const Options& o) {
   return absl::OkStatus();
 }
 
-absl::Status Tokenize(const Options& o, bool encode) {
-  SWERVE_ASSIGN_OR_RETURN(std::unique_ptr<const Tokenizer> tokenizer, Tokenizer::Load(o.model));
-  std::string line;
-  for (int n = 1; std::getline(std::cin, line); ++n) {
-    if (encode) {
-      std::cout << Json(tokenizer->Encode(line)).dump() << "\n";
-      continue;
-    }
-    Json ids = Json::parse(line, nullptr, false);
-    std::vector<int32_t> list;
-    for (const Json& id : ids) {
-      if (!id.is_number_integer()) return absl::InvalidArgumentError(absl::StrCat("line ", n, ": wants a JSON array of token ids"));
-      list.push_back(id);
-    }
-    std::cout << Json(tokenizer->Decode(list)).dump() << "\n";
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 void AddPolicyCommands(CLI::App& app) {
@@ -249,13 +230,6 @@ void AddPolicyCommands(CLI::App& app) {
   for (CLI::App* c : {logprobs, generate, train}) {
     c->add_option("--model", o->model, "Hugging Face directory")->capture_default_str();
     c->add_option("--threads", o->threads, "compute threads")->capture_default_str()->check(CLI::Range(1, 256));
-  }
-  CLI::App* tokenizer = app.add_subcommand("tokenizer", "Text to token ids and back, one text a line on standard input, JSON out");
-  tokenizer->require_subcommand(1);
-  for (bool encode : {true, false}) {
-    CLI::App* c = tokenizer->add_subcommand(encode ? "encode" : "decode", encode ? "text -> [ids]" : "[ids] -> \"text\"");
-    c->add_option("--model", o->model, "directory with tokenizer.json")->capture_default_str();
-    run(c, [o, encode] { return Tokenize(*o, encode); });
   }
 }
 

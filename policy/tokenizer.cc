@@ -1,6 +1,8 @@
 #include "policy/tokenizer.h"
 
 #include <unicode/normalizer2.h>
+#include <unicode/uchar.h>
+#include <unicode/utf8.h>
 #include <unicode/regex.h>
 #include <unicode/unistr.h>
 #include <unicode/utext.h>
@@ -22,25 +24,87 @@ constexpr char kGpt2Regex[] = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\
 constexpr size_t kMaxTokens = 4u << 20;
 
 struct AddedToken {
-  std::string content;
+  std::string content, match;  // match: what is looked for, content normalised when the token is
   int32_t id = 0;
   bool special = false, normalized = false, lstrip = false, rstrip = false, single_word = false;
 };
 
-// GPT-2's map between bytes and printable code points.
-void ByteMap(uint16_t to_code[256], absl::flat_hash_map<uint32_t, uint8_t>* to_byte) {
-  int next = 256;
-  for (int b = 0; b < 256; ++b) {
-    const bool printable = (b >= '!' && b <= '~') || (b >= 0xa1 && b <= 0xac) || b >= 0xae;
-    to_code[b] = static_cast<uint16_t>(printable ? b : next++);
-    (*to_byte)[to_code[b]] = static_cast<uint8_t>(b);
+// GPT-2's map from printable code points to bytes; -1: no byte.
+const std::vector<int16_t>& ByteOfCode() {
+  static const std::vector<int16_t> map = [] {
+    std::vector<int16_t> out(512, -1);
+    int next = 256;
+    for (int b = 0; b < 256; ++b) {
+      const bool printable = (b >= '!' && b <= '~') || (b >= 0xa1 && b <= 0xac) || b >= 0xae;
+      out[printable ? b : next++] = static_cast<int16_t>(b);
+    }
+    return out;
+  }();
+  return map;
+}
+
+// The bytes that a token's spelling stands for. False when it is not spelled in that map.
+bool Unspell(absl::string_view token, std::string* raw) {
+  const int32_t n = static_cast<int32_t>(token.size());
+  for (int32_t i = 0; i < n;) {
+    UChar32 c;
+    U8_NEXT(token.data(), i, n, c);
+    if (c < 0 || c >= 512 || ByteOfCode()[c] < 0) return false;
+    raw->push_back(static_cast<char>(ByteOfCode()[c]));
   }
+  return true;
 }
 
 std::string Lossy(absl::string_view bytes) {
   std::string out;
   icu::UnicodeString::fromUTF8(icu::StringPiece(bytes.data(), static_cast<int32_t>(bytes.size()))).toUTF8String(out);
   return out;
+}
+
+std::string Nfc(absl::string_view text) {
+  UErrorCode status = U_ZERO_ERROR;
+  const icu::Normalizer2* normalizer = icu::Normalizer2::getNFCInstance(status);
+  std::string out;
+  normalizer->normalize(icu::UnicodeString::fromUTF8(icu::StringPiece(text.data(), static_cast<int32_t>(text.size()))), status).toUTF8String(out);
+  return out;
+}
+
+// A character of a word, as Rust's regular expressions have \w.
+bool IsWord(UChar32 c) {
+  return u_hasBinaryProperty(c, UCHAR_ALPHABETIC) || u_hasBinaryProperty(c, UCHAR_JOIN_CONTROL) ||
+         (U_GET_GC_MASK(c) & (U_GC_M_MASK | U_GC_ND_MASK | U_GC_PC_MASK)) != 0;
+}
+
+UChar32 Before(absl::string_view text, size_t at, size_t* start) {
+  int32_t i = static_cast<int32_t>(at);
+  UChar32 c;
+  U8_PREV(text.data(), 0, i, c);
+  *start = static_cast<size_t>(i);
+  return c;
+}
+UChar32 After(absl::string_view text, size_t at, size_t* end) {
+  int32_t i = static_cast<int32_t>(at);
+  UChar32 c;
+  U8_NEXT(text.data(), i, static_cast<int32_t>(text.size()), c);
+  *end = static_cast<size_t>(i);
+  return c;
+}
+
+bool WordBefore(absl::string_view text, size_t at) {
+  size_t unused;
+  return at > 0 && IsWord(Before(text, at, &unused));
+}
+bool WordAfter(absl::string_view text, size_t at) {
+  size_t unused;
+  return at < text.size() && IsWord(After(text, at, &unused));
+}
+size_t SpaceBefore(absl::string_view text, size_t at) {
+  for (size_t start; at > 0 && u_isUWhiteSpace(Before(text, at, &start)); at = start) {}
+  return at;
+}
+size_t SpaceAfter(absl::string_view text, size_t at) {
+  for (size_t end; at < text.size() && u_isUWhiteSpace(After(text, at, &end)); at = end) {}
+  return at;
 }
 
 uint64_t PairKey(int32_t a, int32_t b) { return static_cast<uint64_t>(static_cast<uint32_t>(a)) << 32 | static_cast<uint32_t>(b); }
@@ -56,6 +120,7 @@ struct Tokenizer::Impl {
   };
   absl::flat_hash_map<uint64_t, Merge> merges;
   std::vector<AddedToken> added;
+  std::vector<int32_t> by_first[2][256];  // added tokens, normalised or not, by first byte, longest first
   std::vector<std::unique_ptr<icu::RegexPattern>> splits;
   bool nfc = false, ignore_merges = false;
   int32_t byte_id[256];
@@ -63,6 +128,7 @@ struct Tokenizer::Impl {
   absl::Status Read(const Json& json);
   absl::Status ReadModel(const Json& model);
   absl::Status ReadAdded(const Json& list);
+  void IndexAdded();
   absl::Status ReadPreTokenizer(const Json& p);
   absl::Status AddSplit(std::string regex);
   void SplitAdded(absl::string_view text, bool normalized, std::vector<int32_t>* ids) const;
@@ -79,23 +145,14 @@ absl::Status Tokenizer::Impl::ReadModel(const Json& model) {
   }
   ignore_merges = model.value("ignore_merges", false);
   if (!model.contains("vocab") || !model["vocab"].is_object() || model["vocab"].size() > kMaxTokens) return bad("has no vocab");
-  uint16_t code[256];
-  absl::flat_hash_map<uint32_t, uint8_t> to_byte;
-  ByteMap(code, &to_byte);
   absl::flat_hash_map<std::string, int32_t> spelled;
   for (const auto& [token, id] : model["vocab"].items()) {
     if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() >= static_cast<int64_t>(kMaxTokens)) {
       return bad(absl::StrCat("vocab '", token, "' has no valid id"));
     }
     const int32_t n = id.get<int32_t>();
-    icu::UnicodeString s = icu::UnicodeString::fromUTF8(token);
     std::string raw;
-    bool mapped = true;
-    for (int32_t i = 0; i < s.length() && mapped; i = s.moveIndex32(i, 1)) {
-      auto it = to_byte.find(static_cast<uint32_t>(s.char32At(i)));
-      mapped = it != to_byte.end();
-      if (mapped) raw.push_back(static_cast<char>(it->second));
-    }
+    const bool mapped = Unspell(token, &raw);
     if (!mapped) raw = token;  // a special token spelled in the vocabulary
     spelled[token] = n;
     if (bytes_of.size() <= static_cast<size_t>(n)) bytes_of.resize(n + 1);
@@ -135,7 +192,7 @@ absl::Status Tokenizer::Impl::ReadAdded(const Json& list) {
     if (!t.is_object() || !t.contains("content") || !t["content"].is_string() || !t.contains("id") || !t["id"].is_number_integer()) {
       return absl::InvalidArgumentError("tokenizer.json: added_tokens has an entry without content or id");
     }
-    AddedToken a{t["content"], 0, t.value("special", false), t.value("normalized", false)};
+    AddedToken a{t["content"], "", 0, t.value("special", false), t.value("normalized", false)};
     const int64_t id = t["id"];
     if (id < 0 || id >= static_cast<int64_t>(kMaxTokens) || a.content.empty()) {
       return absl::InvalidArgumentError(absl::StrCat("tokenizer.json: added token '", a.content, "' is not valid"));
@@ -143,15 +200,24 @@ absl::Status Tokenizer::Impl::ReadAdded(const Json& list) {
     a.lstrip = t.value("lstrip", false), a.rstrip = t.value("rstrip", false), a.single_word = t.value("single_word", false);
     a.id = static_cast<int32_t>(id);
     if (bytes_of.size() <= static_cast<size_t>(id)) bytes_of.resize(id + 1);
-    bytes_of[id] = a.content;
+    // The package's decoder takes an added token's spelling for bytes as well.
+    std::string raw;
+    bytes_of[id] = Unspell(a.content, &raw) ? raw : a.content;
     special.resize(std::max(special.size(), bytes_of.size()));
     special[id] = a.special;
     added.push_back(std::move(a));
   }
   special.resize(bytes_of.size());
-  // Longest first, so that a token that begins another never hides it.
-  std::stable_sort(added.begin(), added.end(), [](const auto& a, const auto& b) { return a.content.size() > b.content.size(); });
   return absl::OkStatus();
+}
+
+// Longest first, so that a token that begins another never hides it.
+void Tokenizer::Impl::IndexAdded() {
+  for (AddedToken& a : added) a.match = a.normalized && nfc ? Nfc(a.content) : a.content;
+  std::stable_sort(added.begin(), added.end(), [](const auto& a, const auto& b) { return a.match.size() > b.match.size(); });
+  for (size_t i = 0; i < added.size(); ++i) {
+    by_first[added[i].normalized][static_cast<uint8_t>(added[i].match[0])].push_back(static_cast<int32_t>(i));
+  }
 }
 
 absl::Status Tokenizer::Impl::AddSplit(std::string regex) {
@@ -192,52 +258,50 @@ absl::Status Tokenizer::Impl::Read(const Json& json) {
     if (json["normalizer"].value("type", "") != "NFC") return absl::InvalidArgumentError("tokenizer.json: normalizer is supported as NFC or none");
     nfc = true;
   }
+  IndexAdded();
   if (!json.contains("pre_tokenizer")) return absl::InvalidArgumentError("tokenizer.json: pre_tokenizer is missing");
   return ReadPreTokenizer(json["pre_tokenizer"]);
 }
 
+// What stands between two added tokens is encoded as text; the tokens themselves are found leftmost first, longest first.
+// A match that its single_word refuses is text, and the search goes on behind it, as the package has it.
 void Tokenizer::Impl::SplitAdded(absl::string_view text, bool normalized, std::vector<int32_t>* ids) const {
   auto plain = [&](absl::string_view piece) {
     if (piece.empty()) return;
     if (normalized) return EncodePieces(piece, 0, ids);
     EncodePlain(piece, ids);
   };
-  bool first[256] = {};
-  for (const AddedToken& a : added) first[static_cast<uint8_t>(a.content[0])] |= a.normalized == normalized;
+  const auto& starting = by_first[normalized];
   size_t begin = 0;
   for (size_t i = 0; i < text.size();) {
     const AddedToken* found = nullptr;
-    if (first[static_cast<uint8_t>(text[i])]) {
-      for (const AddedToken& a : added) {
-        if (a.normalized == normalized && text.compare(i, a.content.size(), a.content) == 0) {
-          found = &a;
-          break;
-        }
+    for (int32_t index : starting[static_cast<uint8_t>(text[i])]) {
+      if (text.compare(i, added[index].match.size(), added[index].match) == 0) {
+        found = &added[index];
+        break;
       }
     }
     if (found == nullptr) {
       ++i;
       continue;
     }
-    plain(text.substr(begin, i - begin));
+    size_t from = i, to = i + found->match.size();
+    i = to;
+    if (found->single_word && (WordBefore(text, from) || WordAfter(text, to))) continue;
+    if (found->lstrip) from = std::max(begin, SpaceBefore(text, from));
+    if (found->rstrip) to = SpaceAfter(text, to);
+    if (from > begin) plain(text.substr(begin, from - begin));
     ids->push_back(found->id);
-    i += found->content.size();
-    begin = i;
+    begin = to;
   }
-  plain(text.substr(begin));
+  if (begin < text.size()) plain(text.substr(begin));
 }
 
 void Tokenizer::Impl::EncodePlain(absl::string_view text, std::vector<int32_t>* ids) const {
   if (!nfc || std::all_of(text.begin(), text.end(), [](char c) { return static_cast<signed char>(c) >= 0; })) {
     return SplitAdded(text, true, ids);
   }
-  UErrorCode status = U_ZERO_ERROR;
-  const icu::Normalizer2* normalizer = icu::Normalizer2::getNFCInstance(status);
-  icu::UnicodeString s = normalizer->normalize(
-      icu::UnicodeString::fromUTF8(icu::StringPiece(text.data(), static_cast<int32_t>(text.size()))), status);
-  std::string out;
-  s.toUTF8String(out);
-  SplitAdded(out, true, ids);
+  SplitAdded(Nfc(text), true, ids);
 }
 
 void Tokenizer::Impl::EncodePieces(absl::string_view text, size_t level, std::vector<int32_t>* ids) const {

@@ -3,13 +3,16 @@
 #ifndef SWERVE_POLICY_ENGINE_H_
 #define SWERVE_POLICY_ENGINE_H_
 
+#include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "base/image.h"
 #include "swerve/v1/orchestrator.pb.h"
@@ -17,10 +20,29 @@
 
 namespace swerve {
 
+// A turn of the conversation before the one that is asked.
+struct Turn {
+  std::string role;  // system, user, assistant
+  std::string text;
+};
+
 // The user's turn. The chat template and the image placeholders are added inside.
 struct Prompt {
   std::string text;
   std::shared_ptr<const Image> image;  // null: text alone. Any size; resized to what the model wants
+  std::vector<Turn> before = {};       // earlier turns, text alone
+};
+
+struct TokenLogprob {
+  int32_t id = 0;
+  float logprob = 0;
+};
+
+// One sampled token, as it is sampled.
+struct TokenEvent {
+  int sample = 0;  // index into GenerateRequest::seeds
+  TokenLogprob token;
+  std::vector<TokenLogprob> top;  // the top_logprobs most likely, best first
 };
 
 // One group: a prompt and one sample per seed.
@@ -29,6 +51,14 @@ struct GenerateRequest {
   std::vector<uint64_t> seeds;
   double temperature = 1.0;  // 0: greedy (log-probabilities are then those of temperature 1)
   int max_new_tokens = 256;
+  double top_p = 1.0;             // nucleus; log-probabilities are then those of the nucleus
+  std::vector<std::string> stop = {};  // ends a response, which is cut before it; its tokens keep what was sampled
+  int top_logprobs = 0;           // alternatives told with each TokenEvent
+  absl::Time deadline = absl::InfiniteFuture();  // responses not ended by then finish as CANCELLED
+  std::shared_ptr<const std::atomic<bool>> cancelled = nullptr;  // set by anyone: the same, at the next token
+  // Called on the engine's threads, one call at a time for a request; must not block.
+  std::function<void(TokenEvent)> on_token = nullptr;
+  std::function<void(const struct GenerateResult&)> on_done = nullptr;  // all of this request's responses ended
 };
 
 struct GenerateResult {
@@ -64,6 +94,9 @@ class Engine {
   virtual absl::StatusOr<std::vector<int32_t>> Tokenize(absl::string_view response_text) const {
     return absl::UnimplementedError("this engine cannot tokenize a given response");
   }
+
+  // Bytes that a token adds to the text, not always whole characters; empty for an end-of-turn mark. Thread-safe.
+  virtual std::string TokenBytes(int32_t id) const { return ""; }
 
   // Side in pixels of the square image the model takes; 0: the model takes none.
   virtual int image_size() const = 0;

@@ -43,7 +43,15 @@ absl::StatusOr<std::vector<GenerateResult>> FakeEngine::Generate(absl::Span<cons
       Parsed parsed = ParsePose3(response.text());
       response.set_parse(parsed.status);
       for (const v1::Pose& pose : parsed.poses) *response.add_poses() = pose;
+      const int sample = static_cast<int>(result.responses.size()) - 1;
+      for (const int32_t id : response.token_ids()) {
+        if (!request.on_token) break;
+        TokenEvent event{sample, {id, -0.5f}, {}};
+        for (int k = 0; k < request.top_logprobs; ++k) event.top.push_back({k == 0 ? id : 'a' + k, -0.5f - k});
+        request.on_token(event);
+      }
     }
+    if (request.on_done) request.on_done(result);
   }
   return results;
 }
@@ -70,6 +78,8 @@ absl::StatusOr<std::vector<int32_t>> FakeEngine::Tokenize(absl::string_view resp
   ids.push_back(kEnd);
   return ids;
 }
+
+std::string FakeEngine::TokenBytes(int32_t id) const { return id < 0 || id >= kEnd ? "" : std::string(1, static_cast<char>(id)); }
 
 void FakeEngine::FailNext(absl::Status status) {
   absl::MutexLock lock(&mutex_);

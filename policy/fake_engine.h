@@ -25,6 +25,7 @@ class FakeEngine : public Engine {
   absl::Status LoadWeights(const v1::PolicyManifest& policy) override;
   v1::PolicyManifest policy() const override;
   absl::StatusOr<std::vector<int32_t>> Tokenize(absl::string_view response_text) const override;
+  std::string TokenBytes(int32_t id) const override;
   int image_size() const override { return image_size_; }
 
   // The next Generate (or LoadWeights) fails with this, once.

@@ -25,14 +25,37 @@ struct Group {
   GenerateResult* result;
   std::vector<float> pixels;
   FusedModel::Cache cache;
+  size_t left = 0;  // responses not ended
 };
 
 struct Sequence {
   std::shared_ptr<Group> group;
   v1::Response* response;
+  int sample = 0;
+  std::string text;  // bytes so far; kept where there are stop strings
   FusedModel::Row row;
   int32_t token = 0;  // sampled last, not fed yet
 };
+
+// The `count` largest, best first.
+std::vector<int32_t> Largest(const float* p, int n, int count) {
+  std::vector<int32_t> ids(count > 0 ? n : 0);
+  for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int32_t>(i);
+  count = std::min(count, n);
+  std::partial_sort(ids.begin(), ids.begin() + count, ids.end(), [p](int32_t a, int32_t b) { return p[a] != p[b] ? p[a] > p[b] : a < b; });
+  ids.resize(count);
+  return ids;
+}
+
+// Zeroes all but the smallest set of the largest whose sum reaches `mass`; returns that sum.
+double KeepNucleus(float* p, int n, double mass) {
+  std::vector<int32_t> ids = Largest(p, n, n);
+  double kept = 0;
+  size_t i = 0;
+  while (i < ids.size() && (i == 0 || kept < mass)) kept += p[ids[i++]];
+  for (; i < ids.size(); ++i) p[ids[i]] = 0;
+  return kept;
+}
 
 class LocalEngine : public Engine {
  public:
@@ -52,13 +75,17 @@ class LocalEngine : public Engine {
   absl::StatusOr<std::vector<int32_t>> Tokenize(absl::string_view response_text) const override {
     return ResponseIds(*tokenizer_, config_, response_text);
   }
+  std::string TokenBytes(int32_t id) const override { return IsEnd(id) ? "" : tokenizer_->Bytes(id); }
   int image_size() const override { return config_.vision.image; }
 
  private:
+  absl::StatusOr<std::vector<int32_t>> TurnIds(const std::vector<Turn>& turns) const;
   absl::StatusOr<std::shared_ptr<Group>> Prepare(const GenerateRequest& request, GenerateResult* result) const;
-  void Work(const FusedModel& model, std::vector<std::shared_ptr<Group>>* groups, std::atomic<size_t>* next, size_t room) const;
+  void Work(const FusedModel& model, std::vector<std::shared_ptr<Group>>* groups, std::atomic<size_t>* next, size_t room, int64_t version) const;
+  bool IsEnd(int32_t id) const { return std::find(config_.eos.begin(), config_.eos.end(), id) != config_.eos.end(); }
+  bool Ended(int32_t token, Sequence* sequence) const;
   bool Sample(const float* logits, Sequence* sequence, std::vector<float>* scratch) const;
-  void Finish(int64_t version, GenerateResult* result) const;
+  void Finish(int64_t version, const GenerateRequest& request, GenerateResult* result) const;
 
   const EngineOptions options_;
   const ModelConfig config_;
@@ -68,14 +95,31 @@ class LocalEngine : public Engine {
   v1::PolicyManifest policy_ ABSL_GUARDED_BY(mutex_);
 };
 
+absl::StatusOr<std::vector<int32_t>> LocalEngine::TurnIds(const std::vector<Turn>& turns) const {
+  std::vector<int32_t> ids;
+  for (const Turn& turn : turns) {
+    for (int32_t id : tokenizer_->Encode(absl::StrCat("<|im_start|>", turn.role, "\n", turn.text, "<|im_end|>\n"))) {
+      if (config_.has_vision && id == config_.image_token_id) return absl::InvalidArgumentError("an earlier turn's text holds an image placeholder token");
+      ids.push_back(id);
+    }
+  }
+  return ids;
+}
+
 absl::StatusOr<std::shared_ptr<Group>> LocalEngine::Prepare(const GenerateRequest& request, GenerateResult* result) const {
   if (request.seeds.empty()) return absl::InvalidArgumentError("no seeds");
   if (request.max_new_tokens < 1) return absl::InvalidArgumentError("max_new_tokens is below 1");
   if (!(request.temperature >= 0) || !std::isfinite(request.temperature)) return absl::InvalidArgumentError("temperature is negative or not finite");
+  if (!(request.top_p > 0) || request.top_p > 1) return absl::InvalidArgumentError("top_p is not in (0, 1]");
   auto group = std::make_shared<Group>();
+  group->left = request.seeds.size();
   group->request = &request;
   group->result = result;
   SWERVE_ASSIGN_OR_RETURN(result->prompt_ids, PromptIds(*tokenizer_, config_, request.prompt.text, request.prompt.image != nullptr));
+  if (!request.prompt.before.empty()) {
+    SWERVE_ASSIGN_OR_RETURN(std::vector<int32_t> before, TurnIds(request.prompt.before));
+    result->prompt_ids.insert(result->prompt_ids.begin(), before.begin(), before.end());
+  }
   const int64_t total = static_cast<int64_t>(result->prompt_ids.size()) + request.max_new_tokens;
   if (total > config_.text.max_positions) {
     return absl::InvalidArgumentError(absl::StrCat(result->prompt_ids.size(), " prompt tokens and max_new_tokens ", request.max_new_tokens, " exceed the model's ", config_.text.max_positions, " positions"));
@@ -102,8 +146,11 @@ bool LocalEngine::Sample(const float* logits, Sequence* sequence, std::vector<fl
   float max;
   const double sum = kernels::Best().exp_sum(p, vocab, &max);
   int32_t token = 0;
+  const GenerateRequest& request = *sequence->group->request;
+  double kept = sum;
+  if (temperature > 0 && request.top_p < 1) kept = KeepNucleus(p, vocab, request.top_p * sum);
   if (temperature > 0) {
-    const double target = Random(StreamSeed(response->seed(), HashName("sample"), response->token_ids_size())).Uniform() * sum;
+    const double target = Random(StreamSeed(response->seed(), HashName("sample"), response->token_ids_size())).Uniform() * kept;
     double below = 0;
     int32_t last = 0;
     for (token = 0; token < vocab; ++token) {
@@ -115,21 +162,45 @@ bool LocalEngine::Sample(const float* logits, Sequence* sequence, std::vector<fl
   } else {
     token = static_cast<int32_t>(std::max_element(logits, logits + vocab) - logits);
   }
+  auto logprob = [&](int32_t id) { return static_cast<float>(static_cast<double>(logits[id] * scale) - max - std::log(kept)); };
   response->add_token_ids(token);
-  response->add_logprobs(static_cast<float>(static_cast<double>(logits[token] * scale) - max - std::log(sum)));
+  response->add_logprobs(logprob(token));
   sequence->token = token;
-  if (std::find(config_.eos.begin(), config_.eos.end(), token) != config_.eos.end()) {
-    response->set_finish(v1::STOP);
-    return false;
+  if (request.on_token) {
+    TokenEvent event{sequence->sample, {token, logprob(token)}, {}};
+    for (int32_t id : Largest(p, vocab, request.top_logprobs)) event.top.push_back({id, logprob(id)});
+    request.on_token(std::move(event));
   }
-  if (response->token_ids_size() >= sequence->group->request->max_new_tokens) {
+  return !Ended(token, sequence);
+}
+
+// Sets why the sequence ended, if it did.
+bool LocalEngine::Ended(int32_t token, Sequence* sequence) const {
+  const GenerateRequest& request = *sequence->group->request;
+  v1::Response* response = sequence->response;
+  bool stopped = IsEnd(token);
+  if (!stopped && !request.stop.empty()) {
+    const std::string bytes = tokenizer_->Bytes(token);
+    sequence->text += bytes;
+    for (const std::string& stop : request.stop) {
+      const size_t from = sequence->text.size() - std::min(sequence->text.size(), bytes.size() + stop.size());
+      stopped = stopped || sequence->text.find(stop, from) != std::string::npos;
+    }
+  }
+  if (stopped) {
+    response->set_finish(v1::STOP);
+  } else if (response->token_ids_size() >= request.max_new_tokens) {
     response->set_finish(v1::LENGTH);
+  } else if ((request.cancelled && request.cancelled->load()) ||
+             (request.deadline < absl::InfiniteFuture() && absl::Now() > request.deadline)) {
+    response->set_finish(v1::CANCELLED);
+  } else {
     return false;
   }
   return true;
 }
 
-void LocalEngine::Work(const FusedModel& model, std::vector<std::shared_ptr<Group>>* groups, std::atomic<size_t>* next, size_t room) const {
+void LocalEngine::Work(const FusedModel& model, std::vector<std::shared_ptr<Group>>* groups, std::atomic<size_t>* next, size_t room, int64_t version) const {
   FusedModel::Scratch scratch;
   std::vector<float> logits(model.logit_stride()), probabilities;
   std::vector<std::unique_ptr<Sequence>> active, spare;
@@ -139,6 +210,13 @@ void LocalEngine::Work(const FusedModel& model, std::vector<std::shared_ptr<Grou
   std::shared_ptr<Group> group;
   size_t begun = 0;
   std::vector<float> first(model.logit_stride());
+  auto end = [&](Sequence* s) {
+    if (--s->group->left == 0) {
+      Finish(version, *s->group->request, s->group->result);
+      if (s->group->request->on_done) s->group->request->on_done(*s->group->result);
+    }
+    s->group = nullptr;
+  };
   while (true) {
     while (active.size() < room) {
       if (group == nullptr) {
@@ -157,10 +235,16 @@ void LocalEngine::Work(const FusedModel& model, std::vector<std::shared_ptr<Grou
       }
       s->group = group;
       s->response = &group->result->responses[begun];
+      s->sample = static_cast<int>(begun);
+      s->text.clear();
       s->row.prompt = &group->cache;
       s->row.own.Reset(model, group->request->max_new_tokens);
       if (++begun == group->request->seeds.size()) group = nullptr;
-      if (Sample(first.data(), s.get(), &probabilities)) active.push_back(std::move(s));
+      if (Sample(first.data(), s.get(), &probabilities)) {
+        active.push_back(std::move(s));
+      } else {
+        end(s.get());
+      }
     }
     if (active.empty()) return;
     rows.clear(), tokens.clear();
@@ -173,7 +257,7 @@ void LocalEngine::Work(const FusedModel& model, std::vector<std::shared_ptr<Grou
         if (kept != i) std::swap(active[kept], active[i]);
         ++kept;
       } else {
-        active[i]->group = nullptr;
+        end(active[i].get());
         spare.push_back(std::move(active[i]));
       }
     }
@@ -181,11 +265,14 @@ void LocalEngine::Work(const FusedModel& model, std::vector<std::shared_ptr<Grou
   }
 }
 
-void LocalEngine::Finish(int64_t version, GenerateResult* result) const {
+void LocalEngine::Finish(int64_t version, const GenerateRequest& request, GenerateResult* result) const {
   for (v1::Response& response : result->responses) {
     std::vector<int32_t> ids(response.token_ids().begin(), response.token_ids().end());
-    if (response.finish() == v1::STOP) ids.pop_back();
-    response.set_text(tokenizer_->Decode(ids));
+    if (IsEnd(ids.back())) ids.pop_back();
+    std::string text = tokenizer_->Decode(ids);
+    size_t cut = text.size();
+    for (const std::string& stop : request.stop) cut = std::min(cut, text.find(stop));
+    response.set_text(text.substr(0, cut));
     response.add_weight_versions(version);
     const Parsed parsed = ParsePose3(response.text());
     response.set_parse(parsed.status);
@@ -212,10 +299,9 @@ absl::StatusOr<std::vector<GenerateResult>> LocalEngine::Generate(absl::Span<con
   const size_t threads = std::clamp<size_t>(options_.threads, 1, std::max<size_t>(1, groups.size()));
   const size_t room = std::max<size_t>(1, options_.max_batch / threads);
   std::vector<std::thread> helpers;
-  for (size_t i = 1; i < threads; ++i) helpers.emplace_back([&] { Work(*model, &groups, &next, room); });
-  Work(*model, &groups, &next, room);
+  for (size_t i = 1; i < threads; ++i) helpers.emplace_back([&] { Work(*model, &groups, &next, room, version); });
+  Work(*model, &groups, &next, room, version);
   for (std::thread& t : helpers) t.join();
-  for (GenerateResult& result : results) Finish(version, &result);
   return results;
 }
 

@@ -2,6 +2,7 @@
 
 #include <unicode/normalizer2.h>
 #include <unicode/uchar.h>
+#include <unicode/uniset.h>
 #include <unicode/utf8.h>
 #include <unicode/regex.h>
 #include <unicode/unistr.h>
@@ -61,11 +62,19 @@ std::string Lossy(absl::string_view bytes) {
   return out;
 }
 
+// The package's tables are those of Unicode 9: what came later neither composes nor moves.
 std::string Nfc(absl::string_view text) {
   UErrorCode status = U_ZERO_ERROR;
-  const icu::Normalizer2* normalizer = icu::Normalizer2::getNFCInstance(status);
+  static const icu::UnicodeSet* known = [] {
+    UErrorCode ignored = U_ZERO_ERROR;
+    auto* set = new icu::UnicodeSet("[:age=9.0:]", ignored);
+    set->freeze();
+    return set;
+  }();
+  const icu::FilteredNormalizer2 filtered(*icu::Normalizer2::getNFCInstance(status), *known);
+  const icu::Normalizer2& normalizer = filtered;
   std::string out;
-  normalizer->normalize(icu::UnicodeString::fromUTF8(icu::StringPiece(text.data(), static_cast<int32_t>(text.size()))), status).toUTF8String(out);
+  normalizer.normalize(icu::UnicodeString::fromUTF8(icu::StringPiece(text.data(), static_cast<int32_t>(text.size()))), status).toUTF8String(out);
   return out;
 }
 
@@ -401,6 +410,8 @@ std::string Tokenizer::Decode(absl::Span<const int32_t> ids, bool skip_special) 
   }
   return Lossy(bytes);
 }
+
+std::string Tokenizer::Bytes(int32_t id) const { return id < 0 || id >= size() ? "" : impl_->bytes_of[id]; }
 
 int32_t Tokenizer::Id(absl::string_view token) const {
   for (const AddedToken& a : impl_->added) {

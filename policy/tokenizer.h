@@ -25,6 +25,8 @@ class Tokenizer {
   std::vector<int32_t> Encode(absl::string_view text) const;
   // Valid UTF-8 always (U+FFFD for broken sequences); unknown ids vanish. `skip_special` drops tokens marked special.
   std::string Decode(absl::Span<const int32_t> ids, bool skip_special = false) const;
+  // What a token stands for, not always whole characters; empty for an unknown id.
+  std::string Bytes(int32_t id) const;
   // Id of a whole token as vocabulary or added tokens spell it; -1 when there is none.
   int32_t Id(absl::string_view token) const;
   int32_t size() const;

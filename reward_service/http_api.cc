@@ -189,7 +189,7 @@ absl::StatusOr<std::string> ScoreMessage(const std::string& body, ScoringPool* p
   return ToJson(reply);
 }
 
-HttpResponse Route(const HttpRequest& request, ScoringPool* pool) {
+HttpResponse Route(const HttpCall& request, ScoringPool* pool) {
   const bool get = request.method == "GET", post = request.method == "POST";
   std::optional<absl::StatusOr<std::string>> answer;  // empty: not by this method
   if (request.path == "/health" || request.path == "/ping") {
@@ -241,7 +241,7 @@ HttpResponse HttpError(const absl::Status& status) {
   return response;
 }
 
-HttpResponse AnswerHttp(const HttpRequest& request, ScoringPool* pool) {
+HttpResponse AnswerHttp(const HttpCall& request, ScoringPool* pool) {
   HttpResponse response = Route(request, pool);
   RewardMetrics::HttpRequests(response.status).Increment();
   return response;

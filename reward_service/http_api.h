@@ -16,13 +16,13 @@
 
 #include "absl/strings/string_view.h"
 #include "base/status.h"
-#include "reward_service/http_server.h"
+#include "base/http_server.h"
 #include "reward_service/scoring_pool.h"
 
 namespace swerve {
 
 // Blocks until the pool has answered.
-HttpResponse AnswerHttp(const HttpRequest& request, ScoringPool* pool);
+HttpResponse AnswerHttp(const HttpCall& request, ScoringPool* pool);
 
 // The parts.
 

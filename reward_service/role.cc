@@ -59,7 +59,7 @@ absl::StatusOr<std::unique_ptr<RewardRole>> RewardRole::Make(const v1::RunConfig
     http.max_body_bytes = int64_t{config.reward().http_max_body_mb()} << 20;
     http.max_bodies_bytes = 4 * http.max_body_bytes;
     ScoringPool* pool = &role->pool_;
-    SWERVE_ASSIGN_OR_RETURN(role->http_, HttpServer::Start(http, [pool](const HttpRequest& request) {
+    SWERVE_ASSIGN_OR_RETURN(role->http_, HttpServer::Start(http, [pool](const HttpCall& request) {
                               return AnswerHttp(request, pool);
                             }));
     spdlog::info("serving HTTP on {}:{}", http.listen, role->http_->port());

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/role_main.h"
-#include "reward_service/http_server.h"
+#include "base/http_server.h"
 #include "reward_service/scoring_pool.h"
 #include "reward_service/service.h"
 #include "scenes/store.h"

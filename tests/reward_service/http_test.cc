@@ -59,7 +59,7 @@ class HttpTest : public ::testing::Test {
           if (id != "known") return absl::NotFoundError(absl::StrCat("no scene '", id, "'"));
           return scene_;
         });
-    server_ = HttpServer::Start(http, [this](const HttpRequest& r) { return AnswerHttp(r, pool_.get()); }).value();
+    server_ = HttpServer::Start(http, [this](const HttpCall& r) { return AnswerHttp(r, pool_.get()); }).value();
   }
   json Poses(int to_the_left = 0) const {
     json poses = json::array();
@@ -184,7 +184,7 @@ TEST_F(HttpTest, PortInUse) {
   Start();
   HttpServer::Options http;
   http.port = server_->port();
-  EXPECT_THAT(HttpServer::Start(http, [](const HttpRequest&) { return HttpResponse(); }),
+  EXPECT_THAT(HttpServer::Start(http, [](const HttpCall&) { return HttpResponse(); }),
               StatusIs(absl::StatusCode::kUnavailable, HasSubstr("cannot serve HTTP")));
 }
 

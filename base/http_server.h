@@ -1,8 +1,8 @@
 // A small HTTP/1.1 server (civetweb): one handler for everything, bodies read whole within limits of size and time.
 // Too large, too slow or too many at once are answered here (413, 408, 429 with Retry-After), before the handler.
 // Thread-safe. The handler runs on the server's threads, several at once, and must outlive the server.
-#ifndef SWERVE_REWARD_SERVICE_HTTP_SERVER_H_
-#define SWERVE_REWARD_SERVICE_HTTP_SERVER_H_
+#ifndef SWERVE_BASE_HTTP_SERVER_H_
+#define SWERVE_BASE_HTTP_SERVER_H_
 
 #include <atomic>
 #include <cstdint>
@@ -19,7 +19,7 @@ struct mg_context;
 
 namespace swerve {
 
-struct HttpRequest {
+struct HttpCall {
   std::string method, path, body;
 };
 
@@ -27,6 +27,10 @@ struct HttpResponse {
   int status = 200;
   std::string body;  // JSON
   std::vector<std::pair<std::string, std::string>> headers = {};  // beyond length and type
+  // Instead of a body: server-sent events. Called on the server's thread after the head went out; what it hands to
+  // `write` goes out at once, and false means that the client is gone.
+  using Write = std::function<bool(absl::string_view)>;
+  std::function<void(const Write& write)> stream = nullptr;
 };
 
 class HttpServer {
@@ -39,7 +43,7 @@ class HttpServer {
     int64_t max_bodies_bytes = 32 << 20;  // of all requests being answered, together; a single one always fits
     int timeout_ms = 30000;               // for a request to arrive whole
   };
-  using Handler = std::function<HttpResponse(const HttpRequest&)>;
+  using Handler = std::function<HttpResponse(const HttpCall&)>;
 
   // Serves when it returns. UNAVAILABLE when the address cannot be bound.
   static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const Options& options, Handler handler);
@@ -64,4 +68,4 @@ class HttpServer {
 
 }  // namespace swerve
 
-#endif  // SWERVE_REWARD_SERVICE_HTTP_SERVER_H_
+#endif  // SWERVE_BASE_HTTP_SERVER_H_

@@ -1,4 +1,4 @@
-#include "reward_service/http_server.h"
+#include "base/http_server.h"
 
 #include <civetweb.h>
 
@@ -26,7 +26,19 @@ void Drain(mg_connection* connection) {
 
 const char* Reason(int status) { return mg_get_response_code_text(nullptr, status); }
 
+void SendStream(mg_connection* connection, const HttpResponse& response) {
+  const char head[] =
+      "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache\r\n"
+      "Transfer-Encoding: chunked\r\n\r\n";
+  mg_write(connection, head, sizeof head - 1);
+  response.stream([connection](absl::string_view bytes) {
+    return bytes.empty() || mg_send_chunk(connection, bytes.data(), static_cast<unsigned>(bytes.size())) >= 0;
+  });
+  mg_send_chunk(connection, "", 0);
+}
+
 void Send(mg_connection* connection, const HttpResponse& response) {
+  if (response.stream) return SendStream(connection, response);
   std::string head = absl::StrCat("HTTP/1.1 ", response.status, " ", Reason(response.status),
                                   "\r\nContent-Type: application/json\r\nContent-Length: ", response.body.size(),
                                   "\r\n");
@@ -100,7 +112,7 @@ bool HttpServer::Reserve(int64_t bytes) {
 
 HttpResponse HttpServer::Answer(mg_connection* connection) {
   const mg_request_info* info = mg_get_request_info(connection);
-  HttpRequest request{info->request_method, info->local_uri == nullptr ? "" : info->local_uri, {}};
+  HttpCall request{info->request_method, info->local_uri == nullptr ? "" : info->local_uri, {}};
   int64_t reserved = 0;
   int status = 0;
   const char* encoding = mg_get_header(connection, "Transfer-Encoding");

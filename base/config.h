@@ -24,6 +24,9 @@ absl::StatusOr<v1::RunConfig> LoadRunConfig(const std::string& file, const std::
 absl::StatusOr<v1::RunConfig> ParseRunConfig(const std::string& yaml, const std::string& name,
                                              const std::vector<std::string>& overrides = {});
 
+// True for 127.… and localhost: what only this machine reaches.
+bool IsLoopback(const std::string& listen);
+
 // Ranges and known names. The message gives the path and what is allowed.
 absl::Status ValidateRunConfig(const v1::RunConfig& config);
 

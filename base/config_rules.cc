@@ -74,6 +74,10 @@ constexpr Range kRanges[] = {
     {"orchestrator.difficulty_weight", 0, 1},
     {"orchestrator.max_restarts", 0, 1 << 20},
     {"orchestrator.drain_seconds", 0, 86400},
+    {"limits.max_streams", 1, 1 << 20},
+    {"limits.calls_per_second", 0, kNoLimit},
+    {"limits.http_requests", 1, 4096},
+    {"limits.http_requests_per_second", 0, kNoLimit},
 };
 
 struct Choice {
@@ -135,6 +139,16 @@ absl::Status CheckChoice(const v1::RunConfig& config, const Choice& choice) {
   return Refuse(choice.path, absl::StrCat("is '", value, "' but must be one of: ", absl::StrJoin(names, ", ")));
 }
 
+// Whoever reaches a plain port of a role may read the scenes, feed the learner and end the run.
+absl::Status CheckListen(const v1::RunConfig& config) {
+  const std::string& listen = config.telemetry().listen();
+  if (IsLoopback(listen) || !config.security().certs().empty() || config.security().insecure()) return absl::OkStatus();
+  return Refuse("telemetry.listen",
+                absl::StrCat("is ", listen, ", which other machines reach, and there is no TLS; make certificates with "
+                             "'swerve certs init DIR' and give --set security.certs=DIR, or listen on 127.0.0.1, or, where "
+                             "the network itself keeps strangers out, give --insecure"));
+}
+
 bool IsDevice(absl::string_view device) {
   if (device == "cpu" || device == "cuda") return true;
   if (!absl::StartsWith(device, "cuda:") || device.size() == 5) return false;
@@ -143,12 +157,15 @@ bool IsDevice(absl::string_view device) {
 
 }  // namespace
 
+bool IsLoopback(const std::string& listen) { return absl::StartsWith(listen, "127.") || listen == "localhost"; }
+
 absl::Status ValidateRunConfig(const v1::RunConfig& config) {
   for (const Range& range : kRanges) SWERVE_RETURN_IF_ERROR(CheckRange(config, range));
   for (const Choice& choice : kChoices) SWERVE_RETURN_IF_ERROR(CheckChoice(config, choice));
   if (!IsDevice(config.policy().device())) {
     return Refuse("policy.device", absl::StrCat("is '", config.policy().device(), "' but must be cpu or cuda:N"));
   }
+  SWERVE_RETURN_IF_ERROR(CheckListen(config));
   if (config.policy().model().empty()) return Refuse("policy.model", "is empty; give a model directory");
   if (config.run_dir().empty()) return Refuse("run_dir", "is empty; give a directory");
   if (const int n = config.reward().reward_weights_size(); n != 0 && n != 3) {

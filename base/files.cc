@@ -52,10 +52,10 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
   return content;
 }
 
-absl::Status WriteFileAtomically(const std::string& path, absl::string_view content) {
+absl::Status WriteFileAtomically(const std::string& path, absl::string_view content, int mode) {
   static std::atomic<uint64_t> count{0};  // two threads may write the same path: the later rename wins
   const std::string temporary = absl::StrCat(path, ".tmp.", getpid(), ".", count.fetch_add(1));
-  const int fd = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  const int fd = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
   if (fd < 0) return ErrnoStatus(errno, "create", temporary);
   size_t done = 0;
   while (done < content.size()) {

@@ -13,7 +13,8 @@ namespace swerve {
 absl::StatusOr<std::string> ReadFile(const std::string& path);
 
 // Writes to a temporary file beside `path`, fsyncs, renames: readers see the old or the new content, never a part.
-absl::Status WriteFileAtomically(const std::string& path, absl::string_view content);
+// `mode`: permissions, less the process's umask.
+absl::Status WriteFileAtomically(const std::string& path, absl::string_view content, int mode = 0644);
 
 // As mkdir -p.
 absl::Status MakeDirectories(const std::string& path);

@@ -8,9 +8,13 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "base/grpc_credentials.h"
 
 namespace swerve {
 namespace {
+
+// A connection that says nothing costs memory for no longer than this.
+constexpr int kHandshakeMs = 20000;
 
 std::unique_ptr<grpc::Server> Build(const GrpcServer::Options& options, int port,
                                     const std::vector<GrpcService>& services, int* bound) {
@@ -19,7 +23,14 @@ std::unique_ptr<grpc::Server> Build(const GrpcServer::Options& options, int port
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.SetMaxReceiveMessageSize(options.max_message_bytes);
   builder.SetMaxSendMessageSize(options.max_message_bytes);
-  builder.AddListeningPort(absl::StrCat(options.listen, ":", port), grpc::InsecureServerCredentials(), bound);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.max_streams);
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
+  CallGate::Options gate;
+  gate.roles = options.tls != nullptr;
+  gate.admin_token = options.admin_token;
+  gate.calls_per_second = options.calls_per_second;
+  builder.AddListeningPort(absl::StrCat(options.listen, ":", port),
+                           GatedServerCredentials(options.tls, std::make_shared<CallGate>(std::move(gate))), bound);
   for (const GrpcService& entry : services) builder.RegisterService(entry.service);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   return *bound > 0 ? std::move(server) : nullptr;

@@ -1,5 +1,5 @@
-// The shell every gRPC role stands in: health per service and for the whole, reflection, size limits, any free port,
-// and an orderly end. Thread-safe. Owns the server, not the services, which must outlive it.
+// The shell every gRPC role stands in: TLS, who may call what (base/call_gate.h), limits, health per service and for the
+// whole, reflection, any free port, and an orderly end. Thread-safe. Owns the server, not the services, which must outlive it.
 #ifndef SWERVE_BASE_GRPC_SERVER_H_
 #define SWERVE_BASE_GRPC_SERVER_H_
 
@@ -12,6 +12,7 @@
 
 #include "absl/time/time.h"
 #include "base/status.h"
+#include "base/tls_identity.h"
 
 namespace swerve {
 
@@ -32,6 +33,10 @@ class GrpcServer {
     int port = 0;            // 0: any free one
     int preferred_port = 0;  // tried first when port is 0 (a restarted role keeps its address); 0: none
     int max_message_bytes = 64 << 20;
+    std::shared_ptr<const TlsIdentity> tls;  // null: plain
+    std::string admin_token;                 // empty: admin calls need none
+    int max_streams = 1024;                  // calls at once per connection; further ones wait at the caller
+    double calls_per_second = 0;             // beyond it RESOURCE_EXHAUSTED; 0: no limit
   };
 
   // Binds and serves; every service is SERVING when it returns. UNAVAILABLE when the address cannot be bound.

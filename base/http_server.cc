@@ -40,7 +40,7 @@ void SendStream(mg_connection* connection, const HttpResponse& response) {
 void Send(mg_connection* connection, const HttpResponse& response) {
   if (response.stream) return SendStream(connection, response);
   std::string head = absl::StrCat("HTTP/1.1 ", response.status, " ", Reason(response.status),
-                                  "\r\nContent-Type: application/json\r\nContent-Length: ", response.body.size(),
+                                  "\r\nContent-Type: ", response.type, "\r\nContent-Length: ", response.body.size(),
                                   "\r\n");
   for (const auto& [name, value] : response.headers) absl::StrAppend(&head, name, ": ", value, "\r\n");
   absl::StrAppend(&head, "\r\n", response.body);
@@ -51,9 +51,18 @@ std::string ErrorBody(absl::string_view code, absl::string_view message) {
   return absl::StrCat("{\"error\":{\"code\":\"", code, "\",\"message\":\"", message, "\"}}");
 }
 
+CallGate::Options GateOf(const HttpServer::Options& options) {
+  CallGate::Options gate;
+  gate.calls_per_second = options.requests_per_second;
+  gate.port = "http";
+  gate.limit_field = "limits.http_requests_per_second";
+  return gate;
+}
+
 }  // namespace
 
-HttpServer::HttpServer(const Options& options, Handler handler) : options_(options), handler_(std::move(handler)) {}
+HttpServer::HttpServer(const Options& options, Handler handler)
+    : options_(options), handler_(std::move(handler)), gate_(GateOf(options)) {}
 
 HttpServer::~HttpServer() {
   if (context_ != nullptr) mg_stop(context_);
@@ -113,11 +122,14 @@ bool HttpServer::Reserve(int64_t bytes) {
 HttpResponse HttpServer::Answer(mg_connection* connection) {
   const mg_request_info* info = mg_get_request_info(connection);
   HttpCall request{info->request_method, info->local_uri == nullptr ? "" : info->local_uri, {}};
+  const absl::Status allowed = gate_.Check(request.path, "", "");
   int64_t reserved = 0;
   int status = 0;
   const char* encoding = mg_get_header(connection, "Transfer-Encoding");
   const bool chunked = encoding != nullptr && strcasecmp(encoding, "chunked") == 0;
-  if (info->content_length > 0 || chunked) {
+  if (!allowed.ok()) {
+    status = 429;
+  } else if (info->content_length > 0 || chunked) {
     status = ReadBody(connection, chunked ? -1 : info->content_length, &reserved, &request.body);
   } else if (request.method == "POST" && info->content_length < 0) {
     status = 411;
@@ -138,7 +150,9 @@ HttpResponse HttpServer::Answer(mg_connection* connection) {
                                                                   options_.max_body_bytes, " bytes"))};
       break;
     default:
-      response = {429, ErrorBody("RESOURCE_EXHAUSTED", "too many large requests at once; try again after Retry-After"),
+      response = {429,
+                  ErrorBody("RESOURCE_EXHAUSTED", allowed.ok() ? "too many large requests at once; try again after Retry-After"
+                                                               : allowed.message()),
                   {{"Retry-After", "1"}}};
   }
   bodies_bytes_ -= reserved;

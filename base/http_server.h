@@ -1,5 +1,7 @@
 // A small HTTP/1.1 server (civetweb): one handler for everything, bodies read whole within limits of size and time.
-// Too large, too slow or too many at once are answered here (413, 408, 429 with Retry-After), before the handler.
+// Too large, too slow or too many at once are answered here (413, 408, 429 with Retry-After), before the handler. Plain:
+// Debian's civetweb with OpenSSL 3 ends the process when a TLS client connects, so what must be encrypted needs a proxy in
+// front.
 // Thread-safe. The handler runs on the server's threads, several at once, and must outlive the server.
 #ifndef SWERVE_BASE_HTTP_SERVER_H_
 #define SWERVE_BASE_HTTP_SERVER_H_
@@ -12,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/string_view.h"
+#include "base/call_gate.h"
 #include "base/status.h"
 
 struct mg_connection;
@@ -25,8 +29,9 @@ struct HttpCall {
 
 struct HttpResponse {
   int status = 200;
-  std::string body;  // JSON
+  std::string body;
   std::vector<std::pair<std::string, std::string>> headers = {};  // beyond length and type
+  std::string type = "application/json";
   // Instead of a body: server-sent events. Called on the server's thread after the head went out; what it hands to
   // `write` goes out at once, and false means that the client is gone.
   using Write = std::function<bool(absl::string_view)>;
@@ -42,6 +47,7 @@ class HttpServer {
     int64_t max_body_bytes = 8 << 20;
     int64_t max_bodies_bytes = 32 << 20;  // of all requests being answered, together; a single one always fits
     int timeout_ms = 30000;               // for a request to arrive whole
+    double requests_per_second = 0;       // beyond it 429; 0: no limit
   };
   using Handler = std::function<HttpResponse(const HttpCall&)>;
 
@@ -61,6 +67,7 @@ class HttpServer {
 
   const Options options_;
   const Handler handler_;
+  CallGate gate_;
   std::atomic<int64_t> bodies_bytes_{0};
   mg_context* context_ = nullptr;
   int port_ = 0;

@@ -1,8 +1,10 @@
 #include "base/metrics.h"
 
-#include <prometheus/exposer.h>
+#include <prometheus/text_serializer.h>
 
-#include <exception>
+#include <utility>
+
+#include "base/http_server.h"
 
 namespace swerve::metrics {
 
@@ -31,20 +33,22 @@ const std::vector<double>& SecondsBuckets() {
   return buckets;
 }
 
-Server::Server(std::unique_ptr<prometheus::Exposer> exposer, int port) : exposer_(std::move(exposer)), port_(port) {}
+Server::Server(std::unique_ptr<HttpServer> http) : http_(std::move(http)), port_(http_->port()) {}
 Server::~Server() = default;
 
-absl::StatusOr<std::unique_ptr<Server>> Server::Start(const std::string& listen, int port) {
-  const std::string address = absl::StrCat(listen, ":", port);
-  try {
-    auto exposer = std::make_unique<prometheus::Exposer>(address, /*num_threads=*/1);
-    exposer->RegisterCollectable(Registry());
-    const int bound = exposer->GetListeningPorts().at(0);
-    return std::unique_ptr<Server>(new Server(std::move(exposer), bound));
-  } catch (const std::exception& e) {
-    return absl::UnavailableError(
-        absl::StrCat("cannot serve metrics on ", address, " (", e.what(), "); choose a free IPv4 address and port"));
-  }
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Options& options) {
+  HttpServer::Options http;
+  http.listen = options.listen;
+  http.port = options.port;
+  http.threads = 2;
+  http.max_body_bytes = 1;
+  http.requests_per_second = options.requests_per_second;
+  auto server = HttpServer::Start(http, [](const HttpCall& request) -> HttpResponse {
+    if (request.path != "/metrics") return {404, "there is only /metrics\n", {}, "text/plain"};
+    return {200, prometheus::TextSerializer().Serialize(Registry()->Collect()), {}, "text/plain; version=0.0.4; charset=utf-8"};
+  });
+  if (!server.ok()) return Annotate(server.status(), "cannot serve metrics");
+  return std::unique_ptr<Server>(new Server(*std::move(server)));
 }
 
 }  // namespace swerve::metrics

@@ -16,9 +16,9 @@
 
 #include "base/status.h"
 
-namespace prometheus {
-class Exposer;
-}
+namespace swerve {
+class HttpServer;
+}  // namespace swerve
 
 namespace swerve::metrics {
 
@@ -39,14 +39,19 @@ const std::vector<double>& SecondsBuckets();
 // Serves GET /metrics of Registry() until destroyed.
 class Server {
  public:
-  // `listen` is an IPv4 address, port 0: any free one. UNAVAILABLE when it cannot bind.
-  static absl::StatusOr<std::unique_ptr<Server>> Start(const std::string& listen, int port);
+  struct Options {
+    std::string listen = "127.0.0.1";
+    int port = 0;  // 0: any free one
+    double requests_per_second = 0;  // beyond it 429; 0: no limit
+  };
+  // UNAVAILABLE when it cannot bind.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const Options& options);
   ~Server();
   int port() const { return port_; }
 
  private:
-  Server(std::unique_ptr<prometheus::Exposer> exposer, int port);
-  std::unique_ptr<prometheus::Exposer> exposer_;
+  explicit Server(std::unique_ptr<HttpServer> http);
+  const std::unique_ptr<HttpServer> http_;
   const int port_;
 };
 

@@ -3,13 +3,14 @@
 #include <algorithm>
 
 #include "absl/time/clock.h"
+#include "base/grpc_credentials.h"
 #include "base/random.h"
 #include "base/stop.h"
 
 namespace swerve {
 
-RoleChannel::RoleChannel(RunDir run, std::string role, int max_message_bytes)
-    : run_(std::move(run)), role_(std::move(role)), max_message_bytes_(max_message_bytes) {}
+RoleChannel::RoleChannel(RunDir run, std::string role, Options options)
+    : run_(std::move(run)), role_(std::move(role)), options_(std::move(options)) {}
 
 absl::StatusOr<std::shared_ptr<grpc::Channel>> RoleChannel::Get() {
   const absl::StatusOr<RoleAddress> address = ReadRole(run_, role_);
@@ -20,14 +21,15 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> RoleChannel::Get() {
   if (channel_ == nullptr || address_ != address->grpc_address()) {
     address_ = address->grpc_address();
     grpc::ChannelArguments arguments;
-    arguments.SetMaxReceiveMessageSize(max_message_bytes_);
-    arguments.SetMaxSendMessageSize(max_message_bytes_);
+    arguments.SetMaxReceiveMessageSize(options_.max_message_bytes);
+    arguments.SetMaxSendMessageSize(options_.max_message_bytes);
     arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
     arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
     arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
     // Loopback must not go through a proxy that the environment names.
     arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-    channel_ = grpc::CreateCustomChannel(address_, grpc::InsecureChannelCredentials(), arguments);
+    const auto credentials = RoleChannelCredentials(options_.tls.get(), role_, &arguments);
+    channel_ = grpc::CreateCustomChannel(address_, credentials, arguments);
   }
   return channel_;
 }
@@ -42,6 +44,7 @@ absl::Status RoleChannel::Call(const Rpc& rpc, absl::Duration timeout, bool stop
     if (channel.ok()) {
       grpc::ClientContext context;
       context.set_deadline(absl::ToChronoTime(until));
+      if (!options_.admin_token.empty()) context.AddMetadata("authorization", "Bearer " + options_.admin_token);
       status = FromGrpc(rpc(*channel, &context));
     }
     if (!absl::IsUnavailable(status) && !absl::IsResourceExhausted(status)) return status;

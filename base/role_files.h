@@ -27,6 +27,7 @@ class RunDir {
   std::string metrics_jsonl() const { return root_ + "/metrics.jsonl"; }
   std::string tensorboard() const { return root_ + "/tensorboard"; }
   std::string buffers_db() const { return root_ + "/buffers.sqlite"; }
+  std::string admin_token() const { return root_ + "/admin_token"; }  // base/admin_token.h
   std::string ledger() const { return root_ + "/ledger.pb"; }  // v1::LedgerState
 
   // Makes the root and its folders ports, logs, weights, checkpoints.

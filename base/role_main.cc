@@ -7,6 +7,8 @@
 #include <CLI/CLI.hpp>
 #include <exception>
 
+#include "base/access.h"
+#include "base/admin_token.h"
 #include "base/config.h"
 #include "base/exit_code.h"
 #include "base/metrics.h"
@@ -30,25 +32,28 @@ void StartLogging(const std::string& name, const std::string& level) {
 absl::Status RunRole(const std::string& kind, const std::string& name, const std::string& run_dir,
                      const RoleFactory& factory) {
   Stop::InstallSignalHandlers();
-  RoleContext context{name.empty() ? kind : name, RunDir(run_dir), {}, {}};
+  RoleContext context{name.empty() ? kind : name, RunDir(run_dir), {}, {}, {}};
   SWERVE_ASSIGN_OR_RETURN(context.config, LoadRunConfig(context.run.config()));
   SWERVE_ASSIGN_OR_RETURN(context.run_id, ReadRunId(context.run));
   const v1::TelemetryConfig& telemetry = context.config.telemetry();
   StartLogging(context.role, telemetry.log_level());
+  SWERVE_ASSIGN_OR_RETURN(context.tls, IdentityOf(context.config, kind));
 
   RoleAddress previous;
   if (const auto read = ReadRole(context.run, context.role); read.ok()) previous = *read;
-  auto metrics_server = metrics::Server::Start(telemetry.listen(), previous.metrics);
-  if (!metrics_server.ok()) metrics_server = metrics::Server::Start(telemetry.listen(), 0);
+  metrics::Server::Options metrics_options = MetricsOptions(context.config);
+  metrics_options.port = previous.metrics;
+  auto metrics_server = metrics::Server::Start(metrics_options);
+  metrics_options.port = 0;
+  if (!metrics_server.ok()) metrics_server = metrics::Server::Start(metrics_options);
   SWERVE_RETURN_IF_ERROR(metrics_server.status());
   metrics::Gauge("swerve_role_info", "Constant 1; says which role this process is", {{"role", context.role}}).Set(1);
 
   SWERVE_ASSIGN_OR_RETURN(std::unique_ptr<Role> role, factory(context));
   if (Stop::Requested()) return absl::OkStatus();
-  GrpcServer::Options options;
-  options.listen = telemetry.listen();
+  GrpcServer::Options options = GrpcOptions(context.config, context.tls);
   options.preferred_port = previous.grpc;
-  options.max_message_bytes = context.config.reward().max_message_mb() << 20;
+  SWERVE_ASSIGN_OR_RETURN(options.admin_token, ReadOrMakeAdminToken(AdminTokenFile(context.config, context.run)));
   SWERVE_ASSIGN_OR_RETURN(std::unique_ptr<GrpcServer> server, GrpcServer::Start(options, role->services()));
 
   RoleAddress address;
@@ -58,7 +63,8 @@ absl::Status RunRole(const std::string& kind, const std::string& name, const std
   address.http = role->http_port();
   address.pid = getpid();
   SWERVE_RETURN_IF_ERROR(PublishRole(context.run, context.role, address));
-  spdlog::info("serving gRPC on {}, metrics on {}:{}", server->address(), address.host, address.metrics);
+  spdlog::info("serving gRPC{} on {}, metrics on {}:{}", context.tls == nullptr ? "" : " with TLS", server->address(),
+               metrics_options.listen, address.metrics);
 
   const absl::Status result = role->Run();
   // Not serving → no new calls → running calls finish → the role's own part closes its stores → metrics last.

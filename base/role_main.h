@@ -24,6 +24,7 @@ struct RoleContext {
   RunDir run;
   v1::RunConfig config;  // resolved
   std::string run_id;    // names the run in episodes and buffers
+  std::shared_ptr<const TlsIdentity> tls;  // this process's, for its calls and servers; null: plain
 };
 
 // One role's own part. Built before the server starts, destroyed after it has shut down; main thread.

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "certs/commands.h"
 #include "evaluation/commands.h"
 #include "learner/objective_commands.h"
 #include "learner/sft_data_commands.h"
@@ -35,6 +36,7 @@ void AddAllCommands(CLI::App& app) {
   AddReportCommands(app);
   AddEvalCommands(app);
   AddTeacherCommands(app);
+  AddCertsCommand(app);
   AddRolloutCommands(app);
   AddTokenizerCommands(app);
 #ifdef SWERVE_WITH_TORCH

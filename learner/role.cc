@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "base/access.h"
 #include "base/role_channel.h"
 #include "base/role_main.h"
 #include "base/stop.h"
@@ -19,7 +20,8 @@ namespace {
 
 class GrpcLine : public OrchestratorLine {
  public:
-  GrpcLine(RunDir run, std::string role) : channel_(std::move(run), "orchestrator"), role_(std::move(role)) {}
+  explicit GrpcLine(const RoleContext& context)
+      : channel_(context.run, "orchestrator", ChannelOptions(context.config, context.tls)), role_(context.role) {}
 
   absl::Status Announce(const v1::PolicyManifest& policy) override {
     v1::AnnounceRequest request;
@@ -96,7 +98,7 @@ class LearnerRole : public Role {
   }
 
  private:
-  explicit LearnerRole(const RoleContext& context) : line_(context.run, context.role) {}
+  explicit LearnerRole(const RoleContext& context) : line_(context) {}
 
   GrpcLine line_;
   std::unique_ptr<Buffers> buffers_;

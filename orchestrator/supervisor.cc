@@ -8,7 +8,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
-#include "base/role_channel.h"
 #include "base/stop.h"
 #include "swerve/v1/orchestrator.grpc.pb.h"
 
@@ -36,14 +35,14 @@ absl::Duration RestartPolicy::OnDeath(absl::Duration lived) {
   return std::min(pause, absl::Seconds(10));
 }
 
-Supervisor::Supervisor(RunDir run, v1::RunConfig config, LiveView* view)
+Supervisor::Supervisor(RunDir run, v1::RunConfig config, LiveView* view, RoleChannel::Options channel)
     : run_(std::move(run)), config_(std::move(config)), view_(view) {
   AddRole("orchestrator", "orchestrator");
   for (int i = 0; i < config_.rollout().workers(); ++i) AddRole("rollout", absl::StrCat("rollout-", i));
   AddRole("reward", "reward");
   AddRole("teacher", "teacher");
   AddRole("learner", "learner");
-  orchestrator_ = std::make_unique<RoleChannel>(run_, "orchestrator");
+  orchestrator_ = std::make_unique<RoleChannel>(run_, "orchestrator", std::move(channel));
 }
 
 Supervisor::~Supervisor() = default;

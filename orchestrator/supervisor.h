@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "base/role_channel.h"
 #include "base/role_files.h"
 #include "base/status.h"
 #include "orchestrator/live_view.h"
@@ -18,8 +19,6 @@
 #include "swerve/v1/orchestrator.pb.h"
 
 namespace swerve {
-
-class RoleChannel;
 
 // One role's deaths: how long to wait before the next start, and when to give up.
 class RestartPolicy {
@@ -38,8 +37,8 @@ class RestartPolicy {
 
 class Supervisor {
  public:
-  // `run` holds config.yaml and run_id. `view` must outlive it.
-  Supervisor(RunDir run, v1::RunConfig config, LiveView* view);
+  // `run` holds config.yaml and run_id. `view` must outlive it. `channel`: for calling the orchestrator as admin.
+  Supervisor(RunDir run, v1::RunConfig config, LiveView* view, RoleChannel::Options channel = {});
   ~Supervisor();
 
   // Runs the roles until the learner has finished (OK), someone asks to stop (CANCELLED, after the drain), or a role

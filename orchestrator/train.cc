@@ -15,6 +15,8 @@
 
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "base/access.h"
+#include "base/admin_token.h"
 #include "base/busy_log.h"
 #include "base/config.h"
 #include "base/files.h"
@@ -136,6 +138,7 @@ absl::Status PrepareRunDir(const RunDir& run, const v1::RunConfig& config, bool 
                                                              static_cast<uint64_t>(getpid()));
     SWERVE_RETURN_IF_ERROR(WriteFileAtomically(run.run_id_file(), absl::StrFormat("run-%08x\n", key >> 32)));
   }
+  SWERVE_RETURN_IF_ERROR(ReadOrMakeAdminToken(AdminTokenFile(config, run)).status());
   SWERVE_RETURN_IF_ERROR(WriteFileAtomically(run.versions(), VersionsJson()));
   return WriteFileAtomically(run.config(), ToYaml(config));
 }
@@ -150,6 +153,7 @@ absl::Status Train(const TrainOptions& options) {
   }
   const RunDir run(config.run_dir());
   SWERVE_RETURN_IF_ERROR(PrepareRunDir(run, config, options.resume));
+  SWERVE_ASSIGN_OR_RETURN(RoleChannel::Options channel, AdminChannelOptions(run));
   Stop::InstallSignalHandlers();
   v1::StatusReply last;
   absl::Status result;
@@ -159,7 +163,7 @@ absl::Status Train(const TrainOptions& options) {
   {
     LiveView view;
     view.Message(absl::StrCat("training in ", run.root(), " (logs in ", run.root(), "/logs)"));
-    Supervisor supervisor(run, config, &view);
+    Supervisor supervisor(run, config, &view, std::move(channel));
     result = supervisor.Run();
     last = supervisor.status();
   }

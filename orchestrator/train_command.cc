@@ -21,6 +21,9 @@ void AddTrainCommand(CLI::App& app) {
   command->add_option("--run", options->run_dir, "Run directory (default: run_dir of the configuration)");
   command->add_flag("--resume", options->resume, "Go on in a directory that holds a run, with its configuration");
   command->add_flag("--dry-run", options->dry_run, "Check the configuration, print it resolved, start nothing");
+  command->add_flag_callback(
+      "--insecure", [options] { options->overrides.push_back("security.insecure=true"); },
+      "Listen outside loopback (telemetry.listen) without TLS all the same");
   command->callback([options] {
     const absl::Status status = Train(*options);
     if (!status.ok()) FailWith(status);

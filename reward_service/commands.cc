@@ -52,11 +52,14 @@ void RunScore(const ScoreArguments& arguments) {
 struct ServeArguments {
   std::string config;
   std::vector<std::string> set, scenes;
+  bool insecure = false;
   StandaloneOptions options;
 };
 
 void RunAlone(const ServeArguments& arguments) {
-  auto config = LoadRunConfig(arguments.config, arguments.set);
+  std::vector<std::string> set = arguments.set;
+  if (arguments.insecure) set.push_back("security.insecure=true");
+  auto config = LoadRunConfig(arguments.config, set);
   if (!config.ok()) return FailWith(config.status());
   if (!arguments.scenes.empty()) config->mutable_scenes()->clear_train();
   for (const std::string& dir : arguments.scenes) config->mutable_scenes()->add_train(dir);
@@ -77,8 +80,9 @@ void AddAloneCommand(CLI::App& app) {
       "SIGTERM or Ctrl-C.");
   command->add_option("--scenes", arguments->scenes,
                       "Directories of scene shards; without, callers send the scene with each group");
-  command->add_option("--config", arguments->config, "YAML as deploy/swerve.yaml; its section reward and telemetry.listen count");
+  command->add_option("--config", arguments->config, "YAML as deploy/swerve.yaml; its sections reward, security, limits and telemetry.listen count");
   command->add_option("--set", arguments->set, "key=value, for example reward.threads=0 (one per core)");
+  command->add_flag("--insecure", arguments->insecure, "Listen outside loopback (telemetry.listen) without TLS all the same");
   command->add_option("--port", arguments->options.port, "gRPC port; 0: any free one")->capture_default_str();
   command->add_option("--http-port", arguments->options.http_port, "HTTP port; 0: any free one")->capture_default_str();
   command->add_option("--metrics-port", arguments->options.metrics_port, "Prometheus port; 0: any free one")

@@ -15,8 +15,8 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
-#include "base/status.h"
 #include "base/http_server.h"
+#include "base/status.h"
 #include "reward_service/scoring_pool.h"
 
 namespace swerve {

@@ -8,7 +8,7 @@
 #include <string>
 #include <utility>
 
-#include "base/metrics.h"
+#include "base/access.h"
 #include "base/stop.h"
 #include "reward_service/http_api.h"
 
@@ -53,11 +53,8 @@ absl::StatusOr<std::unique_ptr<RewardRole>> RewardRole::Make(const v1::RunConfig
   }
   std::unique_ptr<RewardRole> role(new RewardRole(std::move(scenes), OptionsOf(config.reward())));
   if (config.reward().has_http_port()) {
-    HttpServer::Options http;
-    http.listen = config.telemetry().listen();
+    HttpServer::Options http = HttpOptions(config);
     http.port = config.reward().http_port();
-    http.max_body_bytes = int64_t{config.reward().http_max_body_mb()} << 20;
-    http.max_bodies_bytes = 4 * http.max_body_bytes;
     ScoringPool* pool = &role->pool_;
     SWERVE_ASSIGN_OR_RETURN(role->http_, HttpServer::Start(http, [pool](const HttpCall& request) {
                               return AnswerHttp(request, pool);
@@ -75,21 +72,21 @@ absl::Status RewardRole::Run() {
 
 absl::Status ServeRewardsAlone(v1::RunConfig config, const StandaloneOptions& options) {
   Stop::InstallSignalHandlers();
-  const std::string listen = config.telemetry().listen();
   StartLogging("reward", config.telemetry().log_level());
   config.mutable_reward()->set_http_port(options.http_port);
-  SWERVE_ASSIGN_OR_RETURN(auto metrics_server, metrics::Server::Start(listen, options.metrics_port));
+  SWERVE_ASSIGN_OR_RETURN(const auto tls, IdentityOf(config, "reward"));
+  metrics::Server::Options metrics = MetricsOptions(config);
+  metrics.port = options.metrics_port;
+  SWERVE_ASSIGN_OR_RETURN(auto metrics_server, metrics::Server::Start(metrics));
   SWERVE_ASSIGN_OR_RETURN(std::unique_ptr<RewardRole> role, RewardRole::Make(config));
-  GrpcServer::Options grpc;
-  grpc.listen = listen;
+  GrpcServer::Options grpc = GrpcOptions(config, tls);
   grpc.port = options.port;
-  grpc.max_message_bytes = config.reward().max_message_mb() << 20;
   SWERVE_ASSIGN_OR_RETURN(std::unique_ptr<GrpcServer> server, GrpcServer::Start(grpc, role->services()));
 
-  const std::string host = listen == "0.0.0.0" ? "127.0.0.1" : listen;
+  const std::string host = absl::StrCat("http://", metrics.listen == "0.0.0.0" ? "127.0.0.1" : metrics.listen);
   const nlohmann::json addresses = {{"grpc", server->address()},
-                                    {"http", absl::StrCat("http://", host, ":", role->http_port())},
-                                    {"metrics", absl::StrCat("http://", host, ":", metrics_server->port(), "/metrics")},
+                                    {"http", absl::StrCat(host, ":", role->http_port())},
+                                    {"metrics", absl::StrCat(host, ":", metrics_server->port(), "/metrics")},
                                     {"scenes", role->scenes()},
                                     {"pid", getpid()}};
   std::printf("%s\n", addresses.dump().c_str());

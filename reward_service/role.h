@@ -5,8 +5,8 @@
 #include <memory>
 #include <vector>
 
-#include "base/role_main.h"
 #include "base/http_server.h"
+#include "base/role_main.h"
 #include "reward_service/scoring_pool.h"
 #include "reward_service/service.h"
 #include "scenes/store.h"

@@ -1,6 +1,5 @@
 #include "rollout_workers/grpc_clients.h"
 
-#include "base/role_channel.h"
 #include "swerve/v1/feedback.grpc.pb.h"
 #include "swerve/v1/orchestrator.grpc.pb.h"
 #include "swerve/v1/reward.grpc.pb.h"
@@ -26,8 +25,8 @@ absl::StatusOr<Reply> Unary(RoleChannel& line, absl::Duration timeout, const Req
 
 class GrpcRewardClient final : public RewardClient {
  public:
-  GrpcRewardClient(const RunDir& run, absl::Duration deadline, int max_message_bytes)
-      : deadline_(deadline), line_(run, "reward", max_message_bytes) {}
+  GrpcRewardClient(const RunDir& run, absl::Duration deadline, const RoleChannel::Options& options)
+      : deadline_(deadline), line_(run, "reward", options) {}
   absl::StatusOr<v1::ScoreGroupReply> ScoreGroup(const v1::ScoreGroupRequest& request) override {
     return Unary<v1::RewardService>(line_, deadline_, request, &v1::RewardService::StubInterface::ScoreGroup);
   }
@@ -39,8 +38,8 @@ class GrpcRewardClient final : public RewardClient {
 
 class GrpcTeacherClient final : public TeacherClient {
  public:
-  GrpcTeacherClient(const RunDir& run, absl::Duration deadline, int max_message_bytes)
-      : deadline_(deadline), line_(run, "teacher", max_message_bytes) {}
+  GrpcTeacherClient(const RunDir& run, absl::Duration deadline, const RoleChannel::Options& options)
+      : deadline_(deadline), line_(run, "teacher", options) {}
   absl::StatusOr<v1::DiagnoseReply> Diagnose(const v1::DiagnoseRequest& request) override {
     return Unary<v1::TeacherGateway>(line_, deadline_, request, &v1::TeacherGateway::StubInterface::Diagnose);
   }
@@ -52,7 +51,7 @@ class GrpcTeacherClient final : public TeacherClient {
 
 class GrpcOrchestratorClient final : public OrchestratorClient {
  public:
-  explicit GrpcOrchestratorClient(const RunDir& run) : line_(run, "orchestrator") {}
+  GrpcOrchestratorClient(const RunDir& run, const RoleChannel::Options& options) : line_(run, "orchestrator", options) {}
   absl::StatusOr<v1::LeaseReply> LeaseScenes(const v1::LeaseRequest& request) override {
     return Unary<v1::Orchestrator>(line_, absl::Seconds(10), request, &v1::Orchestrator::StubInterface::LeaseScenes);
   }
@@ -69,14 +68,16 @@ class GrpcOrchestratorClient final : public OrchestratorClient {
 
 }  // namespace
 
-std::unique_ptr<RewardClient> MakeRewardClient(const RunDir& run, absl::Duration deadline, int max_message_bytes) {
-  return std::make_unique<GrpcRewardClient>(run, deadline, max_message_bytes);
+std::unique_ptr<RewardClient> MakeRewardClient(const RunDir& run, absl::Duration deadline,
+                                               const RoleChannel::Options& options) {
+  return std::make_unique<GrpcRewardClient>(run, deadline, options);
 }
-std::unique_ptr<TeacherClient> MakeTeacherClient(const RunDir& run, absl::Duration deadline, int max_message_bytes) {
-  return std::make_unique<GrpcTeacherClient>(run, deadline, max_message_bytes);
+std::unique_ptr<TeacherClient> MakeTeacherClient(const RunDir& run, absl::Duration deadline,
+                                                 const RoleChannel::Options& options) {
+  return std::make_unique<GrpcTeacherClient>(run, deadline, options);
 }
-std::unique_ptr<OrchestratorClient> MakeOrchestratorClient(const RunDir& run) {
-  return std::make_unique<GrpcOrchestratorClient>(run);
+std::unique_ptr<OrchestratorClient> MakeOrchestratorClient(const RunDir& run, const RoleChannel::Options& options) {
+  return std::make_unique<GrpcOrchestratorClient>(run, options);
 }
 
 }  // namespace swerve

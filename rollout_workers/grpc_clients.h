@@ -5,17 +5,20 @@
 #include <memory>
 
 #include "absl/time/time.h"
+#include "base/role_channel.h"
 #include "base/role_files.h"
 #include "rollout_workers/clients.h"
 
 namespace swerve {
 
 // `deadline` is per call, retries included.
-std::unique_ptr<RewardClient> MakeRewardClient(const RunDir& run, absl::Duration deadline, int max_message_bytes);
-std::unique_ptr<TeacherClient> MakeTeacherClient(const RunDir& run, absl::Duration deadline, int max_message_bytes);
+std::unique_ptr<RewardClient> MakeRewardClient(const RunDir& run, absl::Duration deadline,
+                                               const RoleChannel::Options& options);
+std::unique_ptr<TeacherClient> MakeTeacherClient(const RunDir& run, absl::Duration deadline,
+                                                 const RoleChannel::Options& options);
 // CompleteLease is retried for a minute, so that an orchestrator that restarts still hears of finished work; the
 // other calls come again by themselves and give up after a few seconds.
-std::unique_ptr<OrchestratorClient> MakeOrchestratorClient(const RunDir& run);
+std::unique_ptr<OrchestratorClient> MakeOrchestratorClient(const RunDir& run, const RoleChannel::Options& options = {});
 
 }  // namespace swerve
 

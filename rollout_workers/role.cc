@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "base/access.h"
 #include "base/random.h"
 #include "base/stop.h"
 #include "buffers/buffers.h"
@@ -21,10 +22,10 @@ class RolloutRole final : public Role {
               std::unique_ptr<Buffers> buffers, std::unique_ptr<BusyLog> busy)
       : config_(context.config), engine_(std::move(engine)), scenes_(std::move(scenes)), buffers_(std::move(buffers)),
         busy_(std::move(busy)) {
-    const int bytes = config_.reward().max_message_mb() << 20;
-    reward_ = MakeRewardClient(context.run, absl::Seconds(config_.reward().deadline_seconds()), bytes);
-    teacher_ = MakeTeacherClient(context.run, absl::Seconds(config_.teacher().deadline_seconds()), bytes);
-    orchestrator_ = MakeOrchestratorClient(context.run);
+    const RoleChannel::Options channel = ChannelOptions(config_, context.tls);
+    reward_ = MakeRewardClient(context.run, absl::Seconds(config_.reward().deadline_seconds()), channel);
+    teacher_ = MakeTeacherClient(context.run, absl::Seconds(config_.teacher().deadline_seconds()), channel);
+    orchestrator_ = MakeOrchestratorClient(context.run, channel);
     options_.name = context.role;
     options_.incarnation = StreamSeed(static_cast<uint64_t>(absl::ToUnixNanos(absl::Now())), getpid());
   }

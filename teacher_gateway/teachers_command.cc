@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "base/access.h"
 #include "base/config.h"
 #include "base/exit_code.h"
 #include "base/role_channel.h"
@@ -32,7 +33,8 @@ template <typename Request, typename Reply>
 absl::StatusOr<Reply> Call(const Arguments& a, const Request& request,
                            grpc::Status (v1::TeacherAdmin::StubInterface::*method)(grpc::ClientContext*, const Request&,
                                                                                   Reply*)) {
-  RoleChannel line(RunDir(a.run), "teacher");
+  SWERVE_ASSIGN_OR_RETURN(RoleChannel::Options channel, AdminChannelOptions(RunDir(a.run)));
+  RoleChannel line(RunDir(a.run), "teacher", std::move(channel));
   Reply reply;
   SWERVE_RETURN_IF_ERROR(line.Call(
       [&](const std::shared_ptr<grpc::Channel>& channel, grpc::ClientContext* context) {

@@ -89,6 +89,15 @@ TEST(ConfigTest, RangesAndNames) {
   refused("buffers.url=mysql://h:1", "'buffers.url'");
   refused("buffers.url=redis://h:0", "port");
   refused("buffers.url=rediss://h", "stunnel");
+  refused("telemetry.listen=0.0.0.0", "swerve certs init DIR");
+  refused("telemetry.listen=10.1.2.3", "--insecure");
+  refused("limits.max_streams=0", "at least 1");
+}
+
+TEST(ConfigTest, OutsideLoopbackNeedsCertificatesOrConsent) {
+  EXPECT_OK(LoadRunConfig("", {"telemetry.listen=127.0.0.2"}));
+  EXPECT_OK(LoadRunConfig("", {"telemetry.listen=0.0.0.0", "security.insecure=true"}));
+  EXPECT_OK(LoadRunConfig("", {"telemetry.listen=0.0.0.0", "security.certs=dir"}));
 }
 
 // Every table row of the rules names a field that exists and every default passes.

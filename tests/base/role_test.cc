@@ -116,9 +116,11 @@ TEST(MetricsTest, SameNameAndLabelsIsTheSameMetric) {
   metrics::Counter("swerve_test_total", "For the test", {{"a", "b"}}).Increment();
   metrics::Counter("swerve_test_total", "For the test", {{"a", "b"}}).Increment();
   EXPECT_EQ(metrics::Counter("swerve_test_total", "For the test", {{"a", "b"}}).Value(), 2);
-  SWERVE_ASSERT_OK_AND_ASSIGN(auto server, metrics::Server::Start("127.0.0.1", 0));
+  SWERVE_ASSERT_OK_AND_ASSIGN(auto server, metrics::Server::Start({}));
   EXPECT_GT(server->port(), 0);
-  EXPECT_THAT(metrics::Server::Start("127.0.0.1", server->port()),
+  metrics::Server::Options taken;
+  taken.port = server->port();
+  EXPECT_THAT(metrics::Server::Start(taken),
               StatusIs(absl::StatusCode::kUnavailable, HasSubstr("cannot serve metrics")));
 }
 

@@ -22,7 +22,7 @@ ScoringPool* Pool() {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   static const char* const kPaths[] = {"/score", "/score_group", "/v1/score_group", "/health", "/elsewhere"};
-  HttpRequest request;
+  HttpCall request;
   request.method = data[0] % 8 == 7 ? "GET" : "POST";
   request.path = kPaths[data[0] / 8 % 5];
   request.body.assign(reinterpret_cast<const char*>(data) + 1, size - 1);

@@ -69,7 +69,7 @@ TEST(GrpcClientsTest, FullQueuesAreTriedAgainAndBadRequestsAreNot) {
   Rewards service;
   service.Busy(2);
   auto server = Serve(run, "reward", Serving<v1::RewardService>(&service));
-  auto client = MakeRewardClient(run, absl::Seconds(20), 1 << 20);
+  auto client = MakeRewardClient(run, absl::Seconds(20), {});
   SWERVE_ASSERT_OK_AND_ASSIGN(const auto reply, client->ScoreGroup(Request("s")));
   EXPECT_EQ(reply.rewards_size(), 1);
   EXPECT_EQ(service.calls(), 3);
@@ -80,7 +80,7 @@ TEST(GrpcClientsTest, FullQueuesAreTriedAgainAndBadRequestsAreNot) {
 TEST(GrpcClientsTest, ARoleThatComesBackElsewhereIsFoundAgain) {
   const RunDir run = NewRun("moved");
   Rewards service;
-  auto client = MakeRewardClient(run, absl::Seconds(20), 1 << 20);
+  auto client = MakeRewardClient(run, absl::Seconds(20), {});
   auto first = Serve(run, "reward", Serving<v1::RewardService>(&service));
   ASSERT_OK(client->ScoreGroup(Request("s")).status());
   first->Shutdown(absl::ZeroDuration());
@@ -91,7 +91,7 @@ TEST(GrpcClientsTest, ARoleThatComesBackElsewhereIsFoundAgain) {
 
 TEST(GrpcClientsTest, ARoleThatIsNotThereIsUnavailableAfterTheDeadline) {
   const RunDir run = NewRun("absent");
-  EXPECT_THAT(MakeTeacherClient(run, absl::Milliseconds(100), 1 << 20)->Diagnose({}),
+  EXPECT_THAT(MakeTeacherClient(run, absl::Milliseconds(100), {})->Diagnose({}),
               StatusIs(absl::StatusCode::kUnavailable, HasSubstr("teacher")));
 }
 

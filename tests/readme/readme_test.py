@@ -145,6 +145,28 @@ class Table(unittest.TestCase):
         self.assertIn("</html>", page)
         self.assertNotIn("http://", re.sub(r"http://www\.w3\.org", "", page), "the page loads something from elsewhere")
 
+    def test_certs_and_a_run_under_tls(self):
+        certs = self.dir / "certs"
+        self.assertIn("rollout", swerve("certs", "init", certs, "--host", "trainer-7.example").stdout)
+        self.assertIn("trainer-7.example", swerve("certs", "show", certs).stdout)
+        self.assertNotEqual(swerve("certs", "init", certs, ok=False).returncode, 0, "certificates were overwritten")
+        swerve("certs", "renew", certs)
+        self.assertEqual((certs / "learner.key").stat().st_mode & 0o077, 0)
+        run = self.dir / "run_tls"
+        swerve("train", "--config", SOURCE / "deploy" / "swerve.yaml", "--run", run, "--set", f"scenes.train=[{self.scenes}]",
+               "--set", f"policy.model={self.model}", "--set", "learner.steps=1", "--set", "learner.batch_groups=2",
+               "--set", "rollout.num_generations=2", "--set", f"security.certs={certs}")
+        self.assertEqual(json.loads((run / "result.json").read_text())["steps"], 1)
+        token = (run / "admin_token").read_text().strip()
+        self.assertEqual((run / "admin_token").stat().st_mode & 0o077, 0)
+        for file in run.rglob("*"):
+            if file.is_file() and file.name != "admin_token":
+                self.assertNotIn(token.encode(), file.read_bytes(), f"{file.name} holds the admin token")
+        refused = swerve("train", "--config", SOURCE / "deploy" / "swerve.yaml", "--dry-run", "--set",
+                         f"scenes.train=[{self.scenes}]", "--set", f"policy.model={self.model}", "--set",
+                         "telemetry.listen=0.0.0.0", ok=False)
+        self.assertIn("swerve certs init", refused.stdout + refused.stderr)
+
     def test_eval(self):
         out = self.dir / "eval.json"
         swerve("eval", "--policy", self.model, "--scenes", self.scenes, "--json", out)

@@ -14,6 +14,7 @@
 #include "rollout_workers/commands.h"
 #include "teacher_gateway/commands.h"
 #ifdef SWERVE_WITH_TORCH
+#include "chaos/commands.h"
 #include "learner/learner_commands.h"
 #include "learner/sft_commands.h"
 #include "policy/commands.h"
@@ -43,6 +44,7 @@ void AddAllCommands(CLI::App& app) {
   AddSftCommands(app);
   AddLearnerCommands(app);
   AddPolicyCommands(app);
+  AddChaosCommand(app);
 #endif
 }
 

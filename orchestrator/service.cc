@@ -159,22 +159,32 @@ grpc::Status OrchestratorService::AnnouncePolicy(grpc::ServerContext*, const v1:
                                                  v1::AnnounceReply*) {
   const v1::PolicyManifest& policy = request->policy();
   if (policy.directory().empty()) return ToGrpc(absl::InvalidArgumentError("AnnouncePolicy: no directory"));
-  absl::Status saved;
   {
     absl::MutexLock lock(&mu_);
-    if (policy.version() == policy_.version() && !policy_.checksum().empty() &&
-        policy.checksum() != policy_.checksum()) {
-      spdlog::warn("weight version {} is announced again with other bytes", policy.version());
+    // In deterministic mode a learner that went back makes the same versions again, with the same bytes.
+    const bool other_bytes = policy.version() == policy_.version() && !policy_.checksum().empty() &&
+                             policy.checksum() != policy_.checksum();
+    if (other_bytes || (policy.version() < policy_.version() && !options_.config.deterministic())) {
+      return ToGrpc(absl::FailedPreconditionError(absl::StrCat(
+          "weight version ", policy.version(),
+          other_bytes ? " is announced again with other bytes" : absl::StrCat(" is not newer than ", policy_.version()),
+          "; a learner that starts again publishes under a new number")));
     }
+    const v1::PolicyManifest former = policy_;
+    const uint64_t former_step = step_;
     policy_ = policy;
     // Admission counts batches, not version numbers: a learner that went back to a checkpoint publishes under a number
     // of its own.
     SetStep(policy.step());
-    saved = Save();
+    if (const absl::Status saved = Save(); !saved.ok()) {  // nobody may hear of what a restart would not know
+      policy_ = former;
+      SetStep(former_step);
+      return ToGrpc(saved);
+    }
     spdlog::info("weight version {} (step {})", policy.version(), policy.step());
   }
   RefreshDifficulty();
-  return ToGrpc(saved);
+  return grpc::Status::OK;
 }
 
 grpc::Status OrchestratorService::GetPolicy(grpc::ServerContext*, const v1::GetPolicyRequest*,

@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <filesystem>
+
 #include "base/files.h"
 #include "base/status_matchers.h"
 #include "scenes/store.h"
@@ -128,6 +130,38 @@ TEST_F(ServiceTest, DrainAndFinishStopEveryRole) {
   ASSERT_TRUE(service_->Report(nullptr, &report, &reply).ok());
   EXPECT_TRUE(Lease(1).stop());
   EXPECT_TRUE(Status().finished());
+}
+
+// A learner's announcement may arrive after that of the one which replaced it.
+TEST_F(ServiceTest, WeightVersionsOnlyGrow) {
+  const auto announce = [&](int64_t version, const std::string& checksum) {
+    v1::AnnounceRequest request;
+    request.mutable_policy()->set_version(version);
+    request.mutable_policy()->set_directory(absl::StrCat("w/v", version));
+    request.mutable_policy()->set_checksum(checksum);
+    v1::AnnounceReply reply;
+    return service_->AnnouncePolicy(nullptr, &request, &reply);
+  };
+  ASSERT_TRUE(announce(5, "five").ok());
+  EXPECT_TRUE(announce(5, "five").ok());  // its answer was lost
+  EXPECT_THAT(FromGrpc(announce(5, "other")), StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("other bytes")));
+  EXPECT_THAT(FromGrpc(announce(4, "four")), StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("not newer than 5")));
+  EXPECT_EQ(Status().policy().checksum(), "five");
+  ASSERT_TRUE(announce(6, "six").ok());
+  EXPECT_EQ(Status().policy().version(), 6);
+}
+
+// On a full disk: a version that a restart would not know was never there.
+TEST_F(ServiceTest, WhatCannotBeSavedIsNotAnnounced) {
+  std::filesystem::create_directories(RunDir(root_).ledger() + "/in the way");
+  v1::AnnounceRequest request;
+  request.mutable_policy()->set_version(5);
+  request.mutable_policy()->set_step(5);
+  request.mutable_policy()->set_directory("w/v5");
+  v1::AnnounceReply reply;
+  EXPECT_FALSE(service_->AnnouncePolicy(nullptr, &request, &reply).ok());
+  EXPECT_EQ(Status().policy().version(), 0);
+  EXPECT_EQ(Status().step(), 0u);
 }
 
 TEST_F(ServiceTest, ADamagedStateFileIsNamed) {

@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr char kPrefix[] = "step-";
+constexpr char kPrefix[] = "step-", kWriting[] = "writing-", kRemoving[] = "removing-";
 
 absl::Status Sync(const std::string& path) {
   const int fd = open(path.c_str(), O_RDONLY);
@@ -74,14 +74,33 @@ std::vector<std::pair<uint64_t, std::string>> List(const std::string& dir) {
   return found;
 }
 
+// What a killed writer left under a temporary name.
+void RemoveLeftovers(const std::string& dir) {
+  std::error_code error;
+  std::vector<fs::path> left;
+  for (auto it = fs::directory_iterator(dir, error); !error && it != fs::directory_iterator(); it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (absl::StartsWith(name, kWriting) || absl::StartsWith(name, kRemoving)) left.push_back(it->path());
+  }
+  for (const fs::path& path : left) fs::remove_all(path, error);
+}
+
+// A directory under a checkpoint's name is whole, also while it is being removed.
+void Remove(const std::string& dir, uint64_t step, const std::string& path) {
+  const std::string removing = absl::StrFormat("%s/%s%08d", dir, kRemoving, step);
+  std::error_code error;
+  fs::rename(path, removing, error);
+  fs::remove_all(error ? path : removing, error);
+}
+
 }  // namespace
 
 absl::Status CheckpointStore::Save(uint64_t step, const json& state,
                                    const std::function<absl::Status(const std::string&)>& write) {
   const std::string target = absl::StrFormat("%s/%s%08d", dir_, kPrefix, step);
-  const std::string temporary = absl::StrFormat("%s/writing-%08d", dir_, step), old = temporary + "-old";
+  const std::string temporary = absl::StrFormat("%s/%s%08d", dir_, kWriting, step), old = temporary + "-old";
   std::error_code error;
-  fs::remove_all(temporary, error);
+  RemoveLeftovers(dir_);
   SWERVE_RETURN_IF_ERROR(MakeDirectories(temporary));
   SWERVE_RETURN_IF_ERROR(write(temporary));
   SWERVE_ASSIGN_OR_RETURN(const json files, FlushFiles(temporary));
@@ -93,7 +112,7 @@ absl::Status CheckpointStore::Save(uint64_t step, const json& state,
   SWERVE_RETURN_IF_ERROR(Sync(dir_));
   fs::remove_all(old, error);
   const auto all = List(dir_);
-  for (size_t i = static_cast<size_t>(keep_); i < all.size(); ++i) fs::remove_all(all[i].second, error);
+  for (size_t i = static_cast<size_t>(keep_); i < all.size(); ++i) Remove(dir_, all[i].first, all[i].second);
   return absl::OkStatus();
 }
 

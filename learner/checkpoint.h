@@ -3,7 +3,8 @@
 //   DIR/step-00000007/…          what the trainer writes (weights, optimiser)
 //   DIR/step-00000007/state.json step, files with their sizes, and what the caller keeps (version, consumed groups)
 //
-// A directory under another name, without state.json, or with a file missing or cut short is not a checkpoint and is
+// Written under writing-…, removed under removing-…: what has a checkpoint's name was complete when it got it. A directory
+// under another name, without state.json, or with a file missing or cut short is not a checkpoint and is
 // passed over. One writer; not thread-safe. Torch-free.
 #ifndef SWERVE_LEARNER_CHECKPOINT_H_
 #define SWERVE_LEARNER_CHECKPOINT_H_

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <set>
 
 #include "base/files.h"
 #include "base/status_matchers.h"
@@ -58,6 +59,19 @@ TEST_F(CheckpointTest, KeepsTheNewestAndReplacesTheSameStep) {
   EXPECT_TRUE(fs::exists(dir_ + "/step-00000004"));
   ASSERT_OK(Save(5, "again", 2));
   EXPECT_EQ(*ReadFile(dir_ + "/step-00000005/policy/weights"), "again");
+}
+
+// Found by `swerve chaos`: a writer that was killed while it removed an old checkpoint left half of it under its name,
+// and what it had begun to write stayed for ever.
+TEST_F(CheckpointTest, WhatAKilledWriterLeftIsRemoved) {
+  ASSERT_OK(Save(1, "one"));
+  for (const char* left : {"/writing-00000002/policy", "/removing-00000000/policy", "/writing-00000003-old/policy"}) {
+    fs::create_directories(dir_ + left);
+  }
+  ASSERT_OK(Save(2, "two"));
+  std::set<std::string> names;
+  for (const auto& entry : fs::directory_iterator(dir_)) names.insert(entry.path().filename());
+  EXPECT_EQ(names, (std::set<std::string>{"step-00000001", "step-00000002"}));
 }
 
 TEST_F(CheckpointTest, AFailedWriteLeavesNothing) {

@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 
 #include "absl/strings/numbers.h"
@@ -28,6 +29,23 @@ json ToRanges(const std::set<uint64_t>& numbers) {
     }
   }
   return ranges;
+}
+
+// Numbers of a step as JSON has them: those that are not finite are left out.
+json ToRow(const Values& values) {
+  json row = json::object();
+  for (const auto& [name, value] : values) {
+    if (std::isfinite(value)) row[name] = value;
+  }
+  return row;
+}
+
+Values FromRow(const json& row) {
+  Values values;
+  for (const auto& [name, value] : row.items()) {
+    if (value.is_number()) values[name] = value.get<double>();
+  }
+  return values;
 }
 
 std::set<uint64_t> FromRanges(const json& ranges) {
@@ -74,19 +92,24 @@ double LearnerLoop::Elapsed() const { return elapsed_before_ + absl::ToDoubleSec
 bool LearnerLoop::OutOfTime() const { return learner_.max_seconds() > 0 && Elapsed() >= learner_.max_seconds(); }
 
 absl::Status LearnerLoop::Run() {
-  SWERVE_RETURN_IF_ERROR(Resume());
+  SWERVE_ASSIGN_OR_RETURN(const std::optional<Checkpoint> found, Resume());
   RunLog::Options log;
   log.tensorboard = options_.config.telemetry().tensorboard();
   log.keep_through = static_cast<int64_t>(step_);
   SWERVE_ASSIGN_OR_RETURN(log_, RunLog::Open(options_.run.root(), log));
   SWERVE_ASSIGN_OR_RETURN(groups_, GroupLog::Open(options_.run.root()));
   SWERVE_ASSIGN_OR_RETURN(busy_, BusyLog::Open(options_.run, "learner"));
+  if (found) {
+    SWERVE_RETURN_IF_ERROR(LogRestored(found->state));
+    SWERVE_RETURN_IF_ERROR(Acknowledge());
+  }
+  SWERVE_RETURN_IF_ERROR(PublishRestored(found.has_value()));
   while (step_ < static_cast<uint64_t>(learner_.steps()) && !OutOfTime()) {
     SWERVE_ASSIGN_OR_RETURN(const auto episodes, NextBatch());
     if (!episodes) break;
     SWERVE_RETURN_IF_ERROR(TrainOn(*episodes));
   }
-  if (saved_step_ != step_) SWERVE_RETURN_IF_ERROR(SaveCheckpoint());
+  if (saved_step_ != step_) SWERVE_RETURN_IF_ERROR(SaveCheckpoint(last_row_));
   SWERVE_RETURN_IF_ERROR(Acknowledge());
   const bool finished = step_ >= static_cast<uint64_t>(learner_.steps()) || OutOfTime();
   Tell({}, finished);
@@ -94,24 +117,39 @@ absl::Status LearnerLoop::Run() {
   return absl::OkStatus();
 }
 
-absl::Status LearnerLoop::Resume() {
-  const absl::StatusOr<Checkpoint> found = checkpoints_.Newest();
-  if (!found.ok() && !absl::IsNotFound(found.status())) return found.status();
-  if (found.ok()) {
-    const json& state = found->state;
-    SWERVE_RETURN_IF_ERROR(options_.trainer->LoadState(found->dir + "/trainer"));
-    step_ = saved_step_ = found->step;
-    version_ = state.value("version", int64_t{0});
-    elapsed_before_ = state.value("elapsed_seconds", 0.0);
-    consumed_ = FromRanges(state.value("consumed", json::array()));
-    unacknowledged_ = state.value("unacknowledged", std::vector<uint64_t>{});
-    spdlog::info("going on from checkpoint {} (weight version {}, {} groups consumed)", found->dir, version_, consumed_.size());
-    if (state.value("config_hash", "") != ConfigHash(options_.config)) {
-      spdlog::warn("objective, optimiser or starting policy are configured otherwise than when this run began");
-    }
-    SWERVE_RETURN_IF_ERROR(Acknowledge());
+absl::StatusOr<std::optional<Checkpoint>> LearnerLoop::Resume() {
+  absl::StatusOr<Checkpoint> found = checkpoints_.Newest();
+  if (absl::IsNotFound(found.status())) return std::nullopt;
+  if (!found.ok()) return found.status();
+  const json& state = found->state;
+  SWERVE_RETURN_IF_ERROR(options_.trainer->LoadState(found->dir + "/trainer"));
+  step_ = saved_step_ = found->step;
+  version_ = state.value("version", int64_t{0});
+  elapsed_before_ = state.value("elapsed_seconds", 0.0);
+  consumed_ = FromRanges(state.value("consumed", json::array()));
+  unacknowledged_ = state.value("unacknowledged", std::vector<uint64_t>{});
+  spdlog::info("going on from checkpoint {} (weight version {}, {} groups consumed)", found->dir, version_, consumed_.size());
+  if (state.value("config_hash", "") != ConfigHash(options_.config)) {
+    spdlog::warn("objective, optimiser or starting policy are configured otherwise than when this run began");
   }
-  return PublishRestored(found.ok());
+  return *std::move(found);
+}
+
+// A learner that died between its checkpoint and its logs left them without that step: the checkpoint has the numbers,
+// and the store has the groups, since they are acknowledged after they are logged.
+absl::Status LearnerLoop::LogRestored(const json& state) {
+  last_row_ = FromRow(state.value("row", json::object()));
+  const absl::StatusOr<std::vector<MetricsRow>> rows = ReadMetrics(options_.run.root());
+  const bool there = rows.ok() && !rows->empty() && rows->back().step >= static_cast<int64_t>(step_);
+  if (!there && !last_row_.empty()) SWERVE_RETURN_IF_ERROR(log_->Write(static_cast<int64_t>(step_), last_row_));
+  const std::set<uint64_t> missing(unacknowledged_.begin(), unacknowledged_.end());
+  if (missing.empty()) return absl::OkStatus();
+  SWERVE_ASSIGN_OR_RETURN(const std::vector<v1::Episode> episodes,
+                          options_.episodes->Read(*missing.begin(), static_cast<int>(missing.size())));
+  for (const v1::Episode& e : episodes) {
+    if (missing.contains(e.group())) SWERVE_RETURN_IF_ERROR(groups_->Write(e));
+  }
+  return absl::OkStatus();
 }
 
 // Announced weights that no checkpoint holds were trained on groups that will be trained on again: the restored ones go
@@ -176,34 +214,36 @@ absl::Status LearnerLoop::TrainOn(const std::vector<v1::Episode>& episodes) {
     consumed_.insert(e.group());
     unacknowledged_.push_back(e.group());
   }
-  const bool last = step_ >= static_cast<uint64_t>(learner_.steps()) || OutOfTime();
-  const bool due = last || step_ % static_cast<uint64_t>(std::max(1, learner_.checkpoint_every())) == 0;
-  if (due) SWERVE_RETURN_IF_ERROR(SaveCheckpoint());
-  SWERVE_RETURN_IF_ERROR(Publish());
-  if (due) SWERVE_RETURN_IF_ERROR(Acknowledge());
-
   values.insert(batch.metrics.begin(), batch.metrics.end());
   CountGroups(plan, &values);
   idle_total_ += waited_;
-  const double work = absl::ToDoubleSeconds(absl::Now() - begin);
   values["timing_s/batch"] = absl::ToDoubleSeconds(made - begin);
   values["timing_s/train"] = absl::ToDoubleSeconds(trained - made);
-  values["timing_s/publish"] = absl::ToDoubleSeconds(absl::Now() - trained);
   values["timing_s/wait"] = waited_;
-  values["timing_s/step"] = work + waited_;
-  values["trainer/idle_ratio"] = waited_ / std::max(1e-9, work + waited_);
   values["trainer/idle_seconds_total"] = idle_total_;
   values["weight_version"] = static_cast<double>(version_);
   values["groups/consumed"] = static_cast<double>(consumed_.size());
+  last_row_ = values;
+
+  const bool last = step_ >= static_cast<uint64_t>(learner_.steps()) || OutOfTime();
+  const bool due = last || step_ % static_cast<uint64_t>(std::max(1, learner_.checkpoint_every())) == 0;
+  if (due) SWERVE_RETURN_IF_ERROR(SaveCheckpoint(last_row_));
+  SWERVE_RETURN_IF_ERROR(Publish());
+  const double work = absl::ToDoubleSeconds(absl::Now() - begin);
+  values["timing_s/publish"] = absl::ToDoubleSeconds(absl::Now() - trained);
+  values["timing_s/step"] = work + waited_;
+  values["trainer/idle_ratio"] = waited_ / std::max(1e-9, work + waited_);
   SWERVE_RETURN_IF_ERROR(log_->Write(static_cast<int64_t>(step_), values));
   for (const v1::Episode& e : episodes) SWERVE_RETURN_IF_ERROR(groups_->Write(e));
+  if (due) SWERVE_RETURN_IF_ERROR(Acknowledge());
   ExportMetrics(values);
   Tell(values, false);
   return absl::OkStatus();
 }
 
-absl::Status LearnerLoop::SaveCheckpoint() {
+absl::Status LearnerLoop::SaveCheckpoint(const Values& row) {
   const json state = {{"version", version_},
+                      {"row", ToRow(row)},
                       {"profile", learner_.profile()},
                       {"reference", options_.config.policy().model()},
                       {"seed", options_.config.seed()},  // every draw is named by it; there is no other generator state

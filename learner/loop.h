@@ -1,6 +1,6 @@
-// The learner's loop: episodes in, weights out. Reads a batch of groups, trains, checkpoints, publishes, acknowledges:
-// in that order, so that a learner killed at any line trains on every group exactly once and never announces weights
-// it cannot find again. Torch-free: the trainer is behind an interface.
+// The learner's loop: episodes in, weights out. Reads a batch of groups, trains, checkpoints, publishes, logs,
+// acknowledges: in that order, so that a learner killed at any line trains on every group exactly once, logs every step
+// and group, and never announces weights it cannot find again. Torch-free: the trainer is behind an interface.
 #ifndef SWERVE_LEARNER_LOOP_H_
 #define SWERVE_LEARNER_LOOP_H_
 
@@ -60,13 +60,16 @@ class LearnerLoop {
   int64_t version() const { return version_; }
 
  private:
-  absl::Status Resume();
+  // What it goes on from; nothing: a new run.
+  absl::StatusOr<std::optional<Checkpoint>> Resume();
+  absl::Status LogRestored(const nlohmann::json& state);
   absl::Status PublishRestored(bool found);
   // A batch of episodes; nothing when stopped or out of time.
   absl::StatusOr<std::optional<std::vector<v1::Episode>>> NextBatch();
   absl::StatusOr<std::vector<v1::Episode>> ReadBatch();
   absl::Status TrainOn(const std::vector<v1::Episode>& episodes);
-  absl::Status SaveCheckpoint();
+  // `row`: the numbers of the checkpoint's step, for the learner that finds it and not their line in the log.
+  absl::Status SaveCheckpoint(const std::map<std::string, double>& row);
   absl::Status Publish();
   absl::Status Acknowledge();
   void Tell(const std::map<std::string, double>& values, bool finished);
@@ -86,6 +89,7 @@ class LearnerLoop {
   uint64_t saved_step_ = 0;
   std::set<uint64_t> consumed_;          // groups trained on, ever
   std::vector<uint64_t> unacknowledged_; // of those, not yet acknowledged
+  std::map<std::string, double> last_row_;  // numbers of step_
   double elapsed_before_ = 0;            // seconds, of earlier processes
   absl::Time started_;
   double waited_ = 0, idle_total_ = 0;   // seconds without a batch: before this step, in all

@@ -142,6 +142,24 @@ TEST_F(LoopTest, KilledAfterTheCheckpointBeforeTheAnnouncement) {
   EXPECT_EQ(store_.Stats()->waiting(), 0u);
 }
 
+// Found by `swerve chaos`: the step's row and the groups' lines were lost with the learner.
+TEST_F(LoopTest, KilledAfterTheCheckpointTheStepAndItsGroupsAreStillLogged) {
+  Store({0, 1, 2, 3, 4, 5});
+  line_.fail_announce_at = 2;
+  EXPECT_THAT(RunOnce(), StatusIs(absl::StatusCode::kInternal, _));
+  EXPECT_EQ(ReadMetrics(root_)->size(), 1u);
+  ASSERT_OK(RunOnce());
+  SWERVE_ASSERT_OK_AND_ASSIGN(const auto rows, ReadMetrics(root_));
+  ASSERT_EQ(rows.size(), 3u);
+  for (int step = 1; step <= 3; ++step) {
+    EXPECT_EQ(rows[step - 1].step, step);
+    EXPECT_EQ(rows[step - 1].values.at("groups/consumed"), 2 * step);
+    EXPECT_EQ(rows[step - 1].values.count("groups/dropped_no_spread"), 1u);
+  }
+  SWERVE_ASSERT_OK_AND_ASSIGN(const auto groups, ReadGroups(root_));
+  EXPECT_EQ(groups.size(), 6u);
+}
+
 TEST_F(LoopTest, KilledBetweenCheckpointsVersionsStillGrow) {
   Store({0, 1, 2, 3, 4, 5});
   config_.mutable_learner()->set_checkpoint_every(2);

@@ -118,28 +118,37 @@ double RoundTo8(double x) {
 SavitzkyGolay::SavitzkyGolay(int window, int degree, int derivative, int samples)
     : window_(std::min(window, samples)), half_(window_ / 2), samples_(samples) {
   interior_ = FitCoefficients(window_, degree, derivative, window_ % 2 == 1 ? half_ : half_ - 0.5);
+  left_.resize(static_cast<size_t>(half_) * window_);
+  right_.resize(left_.size());
   for (int i = 0; i < half_; ++i) {
     auto l = FitCoefficients(window_, degree, derivative, i);
     auto r = FitCoefficients(window_, degree, derivative, window_ - half_ + i);
-    left_.insert(left_.end(), l.begin(), l.end());
-    right_.insert(right_.end(), r.begin(), r.end());
+    for (int k = 0; k < window_; ++k) {
+      left_[static_cast<size_t>(k) * half_ + i] = l[k];
+      right_[static_cast<size_t>(k) * half_ + i] = r[k];
+    }
   }
 }
 
 void SavitzkyGolay::Apply(absl::Span<const double> in, double* out) const {
   const double* y = in.data();
-  int n = samples_, w = window_;
-  auto dot = [w](const double* c, const double* v) {
-    double sum = 0;
-    for (int k = 0; k < w; ++k) sum += c[k] * v[k];
-    return RoundTo8(sum);
-  };
-  for (int i = 0; i < half_; ++i) {
-    out[i] = dot(&left_[static_cast<size_t>(i) * w], y);
-    out[n - half_ + i] = dot(&right_[static_cast<size_t>(i) * w], y + n - w);
+  const int n = samples_, w = window_, half = half_;
+  // Every output is its products summed in the order of the window; the outputs' sums grow side by side.
+  std::array<double, kMaxRows> sum{};
+  double* const right = sum.data() + n - half;
+  for (int k = 0; k < w; ++k) {
+    const double *l = &left_[static_cast<size_t>(k) * half], *r = &right_[static_cast<size_t>(k) * half];
+    const double first = y[k], last = y[n - w + k];
+    for (int i = 0; i < half; ++i) sum[i] += l[i] * first;
+    for (int i = 0; i < half; ++i) right[i] += r[i] * last;
   }
-  int first = half_ - (w % 2 == 0 ? 1 : 0);  // samples before i that the window holds
-  for (int i = half_; i < n - half_; ++i) out[i] = dot(interior_.data(), y + i - first);
+  const int begin = half - (w % 2 == 0 ? 1 : 0);  // samples before i that the window holds
+  for (int k = 0; k < w; ++k) {
+    const double c = interior_[k];
+    const double* shifted = y + k - begin;
+    for (int i = half; i < n - half; ++i) sum[i] += c * shifted[i];
+  }
+  for (int i = 0; i < n; ++i) out[i] = RoundTo8(sum[i]);
 }
 
 ComfortResult ComfortV1(const States& states) {

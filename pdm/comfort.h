@@ -21,7 +21,7 @@ class SavitzkyGolay {
  private:
   int window_, half_, samples_;
   std::vector<double> interior_;  // window coefficients
-  std::vector<double> left_;      // half rows of window coefficients
+  std::vector<double> left_;      // window columns of half coefficients: sums of several outputs grow side by side
   std::vector<double> right_;
 };
 

@@ -136,10 +136,10 @@ double TrafficLights(const Run& run, const RedLights& lights) {
 
 // §16.
 double LaneKeeping(const Run& run, const DrivableMap& map) {
-  int counter = 0;
+  int counter = 0, hint = 0;
   for (const Box& box : run.boxes) {
     if (map.InIntersection(box.centre)) continue;
-    counter = map.centreline().Project(box.centre).distance > 0.5 ? counter + 1 : 0;
+    counter = map.centreline().Within(box.centre, 0.5, &hint) ? 0 : counter + 1;
     if (counter >= 20) return 0;
   }
   return 1;

@@ -91,15 +91,18 @@ Polygon::Polygon(std::vector<std::vector<Vec2>> rings) : rings_(std::move(rings)
       bounds_.Add(a);
     }
   }
-  if (all.empty()) return;
-  int slabs = std::clamp<int>(static_cast<int>(all.size() / 2), 1, 64);
+  outline_ = std::move(all);
+  if (outline_.empty()) return;
+  int slabs = std::clamp<int>(static_cast<int>(outline_.size() / 2), 16, 64);
   double height = bounds_.y1 - bounds_.y0;
-  slabs_per_metre_ = height > 0 ? slabs / height : 0;
+  if (!(height < 1e9)) slabs = 1;  // nothing real; the arithmetic of slabs would overflow
+  slabs_per_metre_ = height > 0 && slabs > 1 ? slabs / height : 0;
+  if (slabs_per_metre_ == 0 || !std::isfinite(slabs_per_metre_)) slabs = 1, slabs_per_metre_ = 0;
   auto slab_of = [&](double y) {
     return std::clamp(static_cast<int>((y - bounds_.y0) * slabs_per_metre_), 0, slabs - 1);
   };
   std::vector<std::vector<Edge>> in_slab(slabs);
-  for (const Edge& e : all) {
+  for (const Edge& e : outline_) {
     for (int s = slab_of(std::min(e.a.y, e.b.y)), last = slab_of(std::max(e.a.y, e.b.y)); s <= last; ++s) {
       in_slab[s].push_back(e);
     }
@@ -109,12 +112,55 @@ Polygon::Polygon(std::vector<std::vector<Vec2>> rings) : rings_(std::move(rings)
     edges_.insert(edges_.end(), s.begin(), s.end());
     slab_begin_.push_back(static_cast<uint32_t>(edges_.size()));
   }
+  FindSlabFacts();
+}
+
+// Between the edges of a slab, cut to its height, no edge passes: all points of such a gap are inside or none. The widest
+// gap that is inside is kept. Edges are widened by more than what rounding can do.
+void Polygon::FindSlabFacts() {
+  const int slabs = static_cast<int>(slab_begin_.size()) - 1;
+  for (int s = 0; s < slabs; ++s) {
+    SlabFacts facts{bounds_.x0, bounds_.x1, kInfinity, -kInfinity};
+    if (slabs > 1) {
+      const double height = 1 / slabs_per_metre_, margin = 1e-9 * (1 + std::fabs(bounds_.x0) + std::fabs(bounds_.x1) + height);
+      const double y0 = bounds_.y0 + s * height - 1e-6 * height, y1 = y0 + (1 + 2e-6) * height;
+      std::vector<std::pair<double, double>> taken;  // of the x axis, by edges
+      for (uint32_t i = slab_begin_[s]; i < slab_begin_[s + 1]; ++i) {
+        const Edge& e = edges_[i];
+        auto at = [&](double y) {
+          return e.a.x + std::clamp((y - e.a.y) / (e.b.y - e.a.y), 0.0, 1.0) * (e.b.x - e.a.x);
+        };
+        double x0 = e.a.x, x1 = e.b.x;
+        if (std::fabs(e.b.y - e.a.y) > 1e-3 * height) x0 = at(y0), x1 = at(y1);
+        taken.emplace_back(std::min(x0, x1) - margin, std::max(x0, x1) + margin);
+      }
+      std::sort(taken.begin(), taken.end());
+      facts.first = taken.empty() ? kInfinity : taken.front().first;
+      double reached = taken.empty() ? -kInfinity : taken.front().second;
+      for (const auto& [x0, x1] : taken) {
+        if (x0 - reached > facts.inside1 - facts.inside0 && ContainsByEdges(s, {0.5 * (reached + x0), 0.5 * (y0 + y1)})) {
+          facts.inside0 = reached;
+          facts.inside1 = x0;
+        }
+        reached = std::max(reached, x1);
+      }
+      facts.last = reached;
+    }
+    facts_.push_back(facts);
+  }
 }
 
 bool Polygon::Contains(Vec2 p) const {
-  if (!bounds_.Holds(p) || slab_begin_.empty()) return false;
-  int slabs = static_cast<int>(slab_begin_.size()) - 1;
-  int s = std::clamp(static_cast<int>((p.y - bounds_.y0) * slabs_per_metre_), 0, slabs - 1);
+  if (!bounds_.Holds(p) || facts_.empty()) return false;
+  const int slabs = static_cast<int>(facts_.size());
+  const int s = slabs == 1 ? 0 : std::clamp(static_cast<int>((p.y - bounds_.y0) * slabs_per_metre_), 0, slabs - 1);
+  const SlabFacts& facts = facts_[s];
+  if (p.x > facts.inside0 && p.x < facts.inside1) return true;
+  if (p.x < facts.first || p.x > facts.last) return false;
+  return ContainsByEdges(s, p);
+}
+
+bool Polygon::ContainsByEdges(int s, Vec2 p) const {
   bool inside = false;
   for (uint32_t i = slab_begin_[s]; i < slab_begin_[s + 1]; ++i) {
     const Edge& e = edges_[i];
@@ -131,26 +177,26 @@ bool Polygon::Contains(Vec2 p) const {
 }
 
 bool Polygon::Intersects(const Box& box) const {
-  if (edges_.empty() || !bounds_.Overlaps(box.GetBounds())) return false;
-  for (const Edge& e : edges_) {
+  if (outline_.empty() || !bounds_.Overlaps(box.GetBounds())) return false;
+  for (const Edge& e : outline_) {
     if (pdm::Intersects(e.a, e.b, box)) return true;
   }
   return Contains(box.centre);  // no edge meets the box: it is wholly inside or wholly outside
 }
 
 bool Polygon::Intersects(const Polygon& other) const {
-  if (edges_.empty() || other.edges_.empty() || !bounds_.Overlaps(other.bounds_)) return false;
-  for (const Edge& e : edges_) {
-    for (const Edge& f : other.edges_) {
+  if (outline_.empty() || other.outline_.empty() || !bounds_.Overlaps(other.bounds_)) return false;
+  for (const Edge& e : outline_) {
+    for (const Edge& f : other.outline_) {
       if (SegmentsIntersect(e.a, e.b, f.a, f.b)) return true;
     }
   }
-  return Contains(other.edges_[0].a) || other.Contains(edges_[0].a);
+  return Contains(other.outline_[0].a) || other.Contains(outline_[0].a);
 }
 
 double Polygon::BoundaryDistance(Vec2 p) const {
   double best = kInfinity, f;
-  for (const Edge& e : edges_) best = std::min(best, SquaredDistanceToSegment(p, e.a, e.b, &f));
+  for (const Edge& e : outline_) best = std::min(best, SquaredDistanceToSegment(p, e.a, e.b, &f));
   return std::sqrt(best);
 }
 
@@ -183,9 +229,21 @@ Polyline::Projection Polyline::Project(Vec2 p) const {
   Projection best;
   double nearest = kInfinity;
   int segments = static_cast<int>(points_.size()) - 1;
+  // What lies in the chunk that may be nearest bounds what can be nearest at all.
+  double bound = kInfinity, least = kInfinity;
+  int likely = 0;
+  for (int first = 0; first < segments; first += kChunk) {
+    const double d = SquaredDistance(chunks_[first / kChunk], p);
+    if (d < least) least = d, likely = first;
+  }
+  for (int i = likely, last = std::min(likely + kChunk, segments); i < last; ++i) {
+    const Vec2 a = points_[i], b = points_[i + 1];
+    double f;
+    if (a.x != b.x || a.y != b.y) bound = std::min(bound, SquaredDistanceToSegment(p, a, b, &f));
+  }
   for (int first = 0; first < segments; first += kChunk) {
     // Bounds are exact, distances round: the margin keeps a tie from being skipped.
-    if (SquaredDistance(chunks_[first / kChunk], p) > nearest * (1 + 1e-12) + 1e-18) continue;
+    if (SquaredDistance(chunks_[first / kChunk], p) > std::min(nearest, bound) * (1 + 1e-12) + 1e-18) continue;
     for (int i = first, last = std::min(first + kChunk, segments); i < last; ++i) {
       Vec2 a = points_[i], b = points_[i + 1];
       if (a.x == b.x && a.y == b.y) continue;
@@ -198,6 +256,24 @@ Polyline::Projection Polyline::Project(Vec2 p) const {
   }
   best.distance = std::sqrt(nearest);
   return best;
+}
+
+bool Polyline::Within(Vec2 p, double reach, int* hint) const {
+  const int segments = static_cast<int>(points_.size()) - 1, chunks = (segments + kChunk - 1) / kChunk;
+  const double bound = reach * reach * (1 + 1e-12);  // distances round, as in Project
+  if (*hint < 0 || *hint >= chunks) *hint = 0;
+  for (int n = 0, c = *hint; n < chunks; ++n, c = c + 1 < chunks ? c + 1 : 0) {
+    if (SquaredDistance(chunks_[c], p) > bound + 1e-18) continue;
+    for (int i = c * kChunk, last = std::min(i + kChunk, segments); i < last; ++i) {
+      const Vec2 a = points_[i], b = points_[i + 1];
+      double f;
+      if ((a.x != b.x || a.y != b.y) && std::sqrt(SquaredDistanceToSegment(p, a, b, &f)) <= reach) {
+        *hint = c;
+        return true;
+      }
+    }
+  }
+  return false;
 }
 
 }  // namespace swerve::pdm

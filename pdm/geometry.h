@@ -4,6 +4,7 @@
 #ifndef SWERVE_PDM_GEOMETRY_H_
 #define SWERVE_PDM_GEOMETRY_H_
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <limits>
@@ -28,6 +29,9 @@ struct Bounds {
     Add(Vec2{b.x1, b.y1});
   }
   bool Overlaps(const Bounds& b) const { return x0 <= b.x1 && b.x0 <= x1 && y0 <= b.y1 && b.y0 <= y1; }
+  double DistanceTo(Vec2 p) const {  // 0 inside
+    return Norm({std::max({x0 - p.x, 0.0, p.x - x1}), std::max({y0 - p.y, 0.0, p.y - y1})});
+  }
   bool Holds(Vec2 p) const { return x0 <= p.x && p.x <= x1 && y0 <= p.y && p.y <= y1; }
 };
 
@@ -56,7 +60,8 @@ bool Intersects(Vec2 a, Vec2 b, const Box& box);  // segment ab
 double Distance(const Box& a, const Box& b);      // 0 when they intersect
 double DistanceToSegment(Vec2 p, Vec2 a, Vec2 b);
 
-// A polygon with holes, prepared for many point queries: edges are kept in horizontal slabs, a query reads one slab.
+// A polygon with holes, prepared for many point queries: edges are kept in horizontal slabs, a query reads one slab, and
+// most queries only what holds for the whole slab.
 class Polygon {
  public:
   Polygon() = default;
@@ -75,8 +80,17 @@ class Polygon {
   struct Edge {
     Vec2 a, b;
   };
+  // What needs no edge to be read: outside of [first, last] no point is inside, within (inside0, inside1) every one is.
+  struct SlabFacts {
+    double first, last, inside0, inside1;
+  };
+  bool ContainsByEdges(int slab, Vec2 p) const;
+  void FindSlabFacts();
+
   std::vector<std::vector<Vec2>> rings_;  // first is the exterior
+  std::vector<Edge> outline_;             // every edge once
   std::vector<Edge> edges_;               // copied slab by slab
+  std::vector<SlabFacts> facts_;          // per slab
   std::vector<uint32_t> slab_begin_;      // slabs + 1 offsets into edges_
   double slabs_per_metre_ = 0;
   Bounds bounds_;
@@ -94,6 +108,9 @@ class Polyline {
     int segment = -1;     // index of the segment's first vertex; -1: no segment
   };
   Projection Project(Vec2 p) const;  // nearest point, the first segment on ties (§14)
+  // Project(p).distance <= reach, faster. `hint`: in and out, where the last point of a path was found; any value is
+  // right, start with 0.
+  bool Within(Vec2 p, double reach, int* hint) const;
   double length() const { return arc_.empty() ? 0 : arc_.back(); }
   const std::vector<Vec2>& points() const { return points_; }
   const std::vector<double>& arc() const { return arc_; }  // per vertex

@@ -83,8 +83,10 @@ bool DrivableMap::InIntersection(Vec2 p) const {
 double DrivableMap::DistanceToDrivable(Vec2 p) const {
   double best = std::numeric_limits<double>::infinity();
   for (const MapArea& area : areas_) {
-    if (!area.drivable) continue;
-    if (area.polygon.Contains(p)) return 0;
+    if (area.drivable && area.polygon.Contains(p)) return 0;
+  }
+  for (const MapArea& area : areas_) {
+    if (!area.drivable || area.polygon.bounds().DistanceTo(p) >= best) continue;
     best = std::min(best, area.polygon.BoundaryDistance(p));
   }
   return best;

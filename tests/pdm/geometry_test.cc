@@ -69,20 +69,23 @@ TEST(Polygons, HolesAndConcavity) {
 
 TEST(Polygons, SlabsAgreeWithPlainCrossing) {
   Random random(StreamSeed(2, HashName("polygon")));
-  std::vector<Vec2> ring;
-  for (int i = 0; i < 300; ++i) {
-    double a = 2 * std::numbers::pi * i / 300, r = random.Uniform(5, 10);
-    ring.push_back({r * std::cos(a), r * std::sin(a)});
-  }
-  Polygon p(std::vector<std::vector<Vec2>>{ring});
-  for (int i = 0; i < 5000; ++i) {
-    Vec2 q{random.Uniform(-11, 11), random.Uniform(-11, 11)};
-    bool inside = false;
-    for (size_t k = 0; k < ring.size(); ++k) {
-      Vec2 a = ring[k], b = ring[(k + 1) % ring.size()];
-      if ((a.y > q.y) != (b.y > q.y) && q.x < a.x + (q.y - a.y) / (b.y - a.y) * (b.x - a.x)) inside = !inside;
+  for (int corners : {3, 4, 4, 4, 9, 300}) {  // few corners: most slabs are answered without their edges
+    std::vector<Vec2> ring;
+    const double turn = random.Uniform(0, 2);
+    for (int i = 0; i < corners; ++i) {
+      double a = 2 * std::numbers::pi * i / corners + turn, r = random.Uniform(5, 10);
+      ring.push_back({r * std::cos(a), r * std::sin(a)});
     }
-    ASSERT_EQ(p.Contains(q), inside) << q.x << "," << q.y;
+    Polygon p(std::vector<std::vector<Vec2>>{ring});
+    for (int i = 0; i < 5000; ++i) {
+      Vec2 q{random.Uniform(-11, 11), random.Uniform(-11, 11)};
+      bool inside = false;
+      for (size_t k = 0; k < ring.size(); ++k) {
+        Vec2 a = ring[k], b = ring[(k + 1) % ring.size()];
+        if ((a.y > q.y) != (b.y > q.y) && q.x < a.x + (q.y - a.y) / (b.y - a.y) * (b.x - a.x)) inside = !inside;
+      }
+      ASSERT_EQ(p.Contains(q), inside) << corners << " corners: " << q.x << "," << q.y;
+    }
   }
 }
 
@@ -109,11 +112,13 @@ TEST(Polylines, ChunksLoseNothing) {
   std::vector<Vec2> points;
   for (int i = 0; i < 200; ++i) points.push_back({random.Uniform(-50, 50), random.Uniform(-50, 50)});
   Polyline line(points);
+  int hint = 0;
   for (int i = 0; i < 2000; ++i) {
     Vec2 q{random.Uniform(-60, 60), random.Uniform(-60, 60)};
     double best = 1e9;
     for (size_t k = 0; k + 1 < points.size(); ++k) best = std::min(best, DistanceToSegment(q, points[k], points[k + 1]));
     EXPECT_NEAR(line.Project(q).distance, best, 1e-12);
+    EXPECT_EQ(line.Within(q, 1.5, &hint), line.Project(q).distance <= 1.5);
   }
 }
 

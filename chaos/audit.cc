@@ -4,7 +4,6 @@
 #include <cmath>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
@@ -12,7 +11,16 @@
 namespace swerve {
 namespace {
 
-constexpr char kDropped[] = "groups/dropped_";
+// By the objective's gate, and for data that cannot be trained on.
+constexpr const char* kDropped[] = {"groups/dropped_", "train/dropped_by_reason/"};
+
+// The cause that a metric counts groups of; "": none.
+std::string CauseOf(absl::string_view metric) {
+  for (const char* prefix : kDropped) {
+    if (absl::ConsumePrefix(&metric, prefix)) return std::string(metric);
+  }
+  return "";
+}
 
 class Auditor {
  public:
@@ -129,11 +137,9 @@ class Auditor {
       for (const auto& [name, value] : row.values) {
         if (name == "groups/kept") {
           kept += static_cast<uint64_t>(value);
-        } else if (absl::StartsWith(name, kDropped)) {
+        } else if (const std::string cause = CauseOf(name); !cause.empty()) {
           dropped += static_cast<uint64_t>(value);
-          if (value > 0) {
-            report_.counts[absl::StrCat("groups_dropped_", absl::StripPrefix(name, kDropped))] += static_cast<uint64_t>(value);
-          }
+          if (value > 0) report_.counts["groups_dropped_" + cause] += static_cast<uint64_t>(value);
         } else {
           continue;
         }

@@ -133,6 +133,8 @@ TEST(AuditTest, GroupDroppedForTwoCausesOrNone) {
   in = Sound();
   in.metrics[0].values["groups/kept"] = 0;
   EXPECT_THAT(Violated(in), ElementsAre("one_reason"));
+  in.metrics[0].values["train/dropped_by_reason/no_prompt"] = 1;  // data that cannot be trained on is a cause too
+  EXPECT_THAT(Violated(in), IsEmpty());
   in = Sound();
   (*in.ledger.mutable_drops_by_reason())[""] = 1;
   EXPECT_THAT(Violated(in), ElementsAre("one_reason"));

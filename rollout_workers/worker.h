@@ -55,6 +55,11 @@ struct WorkerOptions {
   absl::Duration report_every = absl::Seconds(2);
 };
 
+// How long to wait before leasing more when the last `drops` attempts in a row were dropped: nothing until all groups
+// that are held at a time were, then 0.1 s doubling to 5 s with each such round. A service that fails fast would
+// otherwise cost hundreds of attempts while it is mended.
+absl::Duration PauseAfterDrops(int drops, int capacity);
+
 class Worker {
  public:
   Worker(v1::RunConfig config, WorkerParts parts, WorkerOptions options);
@@ -117,6 +122,7 @@ class Worker {
   std::deque<LeasedGroup> leased_ ABSL_GUARDED_BY(mu_);
   std::deque<ToRefine> to_refine_ ABSL_GUARDED_BY(mu_);
   int held_ ABSL_GUARDED_BY(mu_) = 0;   // groups leased and not ended
+  int drops_in_row_ ABSL_GUARDED_BY(mu_) = 0;  // since the last group that was stored
   int in_io_ ABSL_GUARDED_BY(mu_) = 0;  // tasks submitted and not ended
   v1::PolicyManifest newest_ ABSL_GUARDED_BY(mu_);
   bool draining_ ABSL_GUARDED_BY(mu_) = false;  // the orchestrator said stop

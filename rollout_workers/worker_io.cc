@@ -34,6 +34,12 @@ bool TeacherUnavailable(const DiagnosedGroup& group) {
 
 }  // namespace
 
+absl::Duration PauseAfterDrops(int drops, int capacity) {
+  const int rounds = drops / std::max(1, capacity);
+  if (rounds == 0) return absl::ZeroDuration();
+  return std::min(absl::Milliseconds(100) * (1 << std::min(rounds - 1, 6)), absl::Seconds(5));
+}
+
 void Worker::LeaseLoop() {
   absl::Time report_at = absl::Now() + options_.report_every;
   while (true) {
@@ -90,6 +96,7 @@ void Worker::LeaseSome(int want) {
   }
   absl::MutexLock lock(&mu_);
   for (LeasedGroup& group : groups) leased_.push_back(std::move(group));
+  pause = std::max(pause, PauseAfterDrops(drops_in_row_, capacity_));
   if (pause > absl::ZeroDuration()) mu_.AwaitWithTimeout(absl::Condition(&closing_), pause);
 }
 
@@ -200,6 +207,7 @@ void Worker::Complete(const v1::Lease& lease, const std::string& dropped) {
   // Not heard: the lease runs out, and the next attempt finds the group stored.
   if (!reply.ok()) spdlog::warn("group {} could not be completed: {}", lease.group(), Text(reply.status()));
   absl::MutexLock lock(&mu_);
+  drops_in_row_ = dropped.empty() || dropped == kDuplicate ? 0 : drops_in_row_ + 1;
   --held_;
 }
 

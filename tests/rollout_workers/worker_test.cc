@@ -121,6 +121,15 @@ TEST(WorkerTest, AScorerThatFailsCostsALeaseNotAReward) {
   EXPECT_EQ(f.worker->stats().drops().at("score_unavailable"), 1u);
 }
 
+// Found by `swerve chaos`: a scorer that answered wrongly for seconds cost hundreds of attempts.
+TEST(WorkerTest, PausesGrowWhileNothingSucceeds) {
+  EXPECT_EQ(PauseAfterDrops(0, 8), absl::ZeroDuration());
+  EXPECT_EQ(PauseAfterDrops(7, 8), absl::ZeroDuration()) << "some of those held may be better off";
+  EXPECT_EQ(PauseAfterDrops(8, 8), absl::Milliseconds(100));
+  EXPECT_EQ(PauseAfterDrops(16, 8), absl::Milliseconds(200));
+  EXPECT_EQ(PauseAfterDrops(1000000, 8), absl::Seconds(5));
+}
+
 TEST(WorkerTest, AScorerThatCancelsWhileItEndsIsAFailureLikeAnyOther) {
   Fixture f(5);
   f.reward.Fail({absl::CancelledError("the server is shutting down")});

@@ -129,26 +129,25 @@ void TcpProxy::Loop() {
   }
 }
 
+// One at a time: a wish that comes between two connections holds for the second.
 void TcpProxy::Accept(const Wish& wish) {
-  while (true) {
-    const int client = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (client < 0) return;
-    const int server = wish.refused || wish.upstream == 0 ? -1 : socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    const sockaddr_in address = Loopback(wish.upstream);
-    // Not connected yet is well: what is held is written when it is.
-    if (server < 0 || (connect(server, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 && errno != EINPROGRESS)) {
-      CloseHard(client);
-      if (server >= 0) close(server);
-      continue;
-    }
-    NoDelay(client);
-    NoDelay(server);
-    Connection& c = connections_.emplace_back();
-    c.client = client;
-    c.server = server;
-    c.up = {client, server, "", false, false};
-    c.down = {server, client, "", false, false};
+  const int client = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  if (client < 0) return;
+  const int server = wish.refused || wish.upstream == 0 ? -1 : socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  const sockaddr_in address = Loopback(wish.upstream);
+  // Not connected yet is well: what is held is written when it is.
+  if (server < 0 || (connect(server, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 && errno != EINPROGRESS)) {
+    CloseHard(client);
+    if (server >= 0) close(server);
+    return;
   }
+  NoDelay(client);
+  NoDelay(server);
+  Connection& c = connections_.emplace_back();
+  c.client = client;
+  c.server = server;
+  c.up = {client, server, "", false, false};
+  c.down = {server, client, "", false, false};
 }
 
 // Moves what can be moved. False: the connection is broken.

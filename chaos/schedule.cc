@@ -13,7 +13,7 @@ struct Range {
   double least, most;
 };
 
-// Seconds. A stopped worker sleeps through its leases now and then (chaos.yaml: 5 s), so that another does its groups.
+// Seconds. A stopped worker sleeps through its leases now and then (chaos.yaml: 7 s), so that another does its groups.
 Range Duration(const ChaosEvent& event) {
   if (event.target == "redis" && event.kind == "kill") return {0.2, 3};
   if (event.kind == "kill" || event.kind == "cut") return {0, 0};

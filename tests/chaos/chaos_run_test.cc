@@ -46,7 +46,7 @@ TEST_F(ChaosRunTest, FaultsAreSurvivedAndTheAuditSaysSo) {
   }
   EXPECT_EQ(result.at("events").get<size_t>() + skipped, 12u);
   EXPECT_GE(result.at("steps").get<int>(), 6);
-  EXPECT_EQ(result.at("counts").at("groups_consumed").get<int>(), 4 * result.at("steps").get<int>());
+  EXPECT_EQ(result.at("counts").at("groups_consumed").get<int>(), 2 * result.at("steps").get<int>());
   for (const auto& rule : result.at("rules")) EXPECT_GT(rule.at("checked").get<int>(), 0) << rule;
   EXPECT_TRUE(std::filesystem::exists(out() + "/run/result.json")) << "what lay on the small disk is gone";
 }

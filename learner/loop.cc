@@ -6,6 +6,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/time/clock.h"
 #include "base/sha256.h"
@@ -93,6 +94,7 @@ bool LearnerLoop::OutOfTime() const { return learner_.max_seconds() > 0 && Elaps
 
 absl::Status LearnerLoop::Run() {
   SWERVE_ASSIGN_OR_RETURN(const std::optional<Checkpoint> found, Resume());
+  PruneWeights();
   RunLog::Options log;
   log.tensorboard = options_.config.telemetry().tensorboard();
   log.keep_through = static_cast<int64_t>(step_);
@@ -294,14 +296,16 @@ void LearnerLoop::Tell(const std::map<std::string, double>& values, bool finishe
   }
 }
 
-// Workers load the newest version or one that is about to be replaced; a few older ones stay for slow readers.
+// Workers load the newest version or one that is about to be replaced; a few older ones stay for slow readers. What a
+// killed learner, or one without room, was writing under a temporary name would fill the disk with each of its deaths.
 void LearnerLoop::PruneWeights() const {
   const int64_t keep = options_.config.orchestrator().max_staleness() + 3;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(options_.run.weights(), error)) {
     const std::string name = entry.path().filename().string();
     int64_t version = 0;
-    if (name.size() > 1 && name[0] == 'v' && absl::SimpleAtoi(name.substr(1), &version) && version <= version_ - keep) {
+    const bool old = name.size() > 1 && name[0] == 'v' && absl::SimpleAtoi(name.substr(1), &version) && version <= version_ - keep;
+    if (old || absl::StrContains(name, ".tmp.")) {
       fs::remove_all(entry.path(), error);
     }
   }

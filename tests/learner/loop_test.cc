@@ -160,6 +160,14 @@ TEST_F(LoopTest, KilledAfterTheCheckpointTheStepAndItsGroupsAreStillLogged) {
   EXPECT_EQ(groups.size(), 6u);
 }
 
+// Found by `swerve chaos`: on a full disk each death of the learner left half of the weights behind.
+TEST_F(LoopTest, WeightsThatADeadLearnerBeganAreRemoved) {
+  const std::string left = RunDir(root_).weights(2) + ".tmp.77";
+  fs::create_directories(left);
+  ASSERT_OK(RunOnce());  // stops at once: it makes room before it needs any
+  EXPECT_FALSE(fs::exists(left));
+}
+
 TEST_F(LoopTest, KilledBetweenCheckpointsVersionsStillGrow) {
   Store({0, 1, 2, 3, 4, 5});
   config_.mutable_learner()->set_checkpoint_every(2);

@@ -61,8 +61,8 @@ TEST_F(CheckpointTest, KeepsTheNewestAndReplacesTheSameStep) {
   EXPECT_EQ(*ReadFile(dir_ + "/step-00000005/policy/weights"), "again");
 }
 
-// Found by `swerve chaos`: a writer that was killed while it removed an old checkpoint left half of it under its name,
-// and what it had begun to write stayed for ever.
+// A writer that was killed while it removed an old checkpoint must not leave half of it under a checkpoint's name, which
+// the audit of `swerve chaos` would call half-written, and what it had begun to write must not stay for ever.
 TEST_F(CheckpointTest, WhatAKilledWriterLeftIsRemoved) {
   ASSERT_OK(Save(1, "one"));
   for (const char* left : {"/writing-00000002/policy", "/removing-00000000/policy", "/writing-00000003-old/policy"}) {

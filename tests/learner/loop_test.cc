@@ -142,7 +142,7 @@ TEST_F(LoopTest, KilledAfterTheCheckpointBeforeTheAnnouncement) {
   EXPECT_EQ(store_.Stats()->waiting(), 0u);
 }
 
-// Found by `swerve chaos`: the step's row and the groups' lines were lost with the learner.
+// What the audit of `swerve chaos` asks for: the step's row and the groups' lines must not be lost with the learner.
 TEST_F(LoopTest, KilledAfterTheCheckpointTheStepAndItsGroupsAreStillLogged) {
   Store({0, 1, 2, 3, 4, 5});
   line_.fail_announce_at = 2;

@@ -28,7 +28,15 @@ v1::Episode MakeEpisode(RefinedGroup group, const v1::RunConfig& config, absl::T
   episode.set_weight_version(oldest);
   episode.set_policy_checksum(rollout.policy.checksum());
   episode.set_teacher(group.diagnosed.teacher);
-  if (!config.deterministic()) {
+  if (config.deterministic()) {
+    for (v1::Sample& sample : *episode.mutable_samples()) {
+      if (!sample.has_feedback()) continue;
+      sample.mutable_feedback()->mutable_cost()->clear_seconds();
+      for (v1::FailedTeacher& failed : *sample.mutable_feedback()->mutable_fallen_from()) {
+        failed.mutable_cost()->clear_seconds();
+      }
+    }
+  } else {
     episode.set_created_us(absl::ToUnixMicros(now));
     episode.set_generate_seconds(rollout.generate_seconds);
     episode.set_score_seconds(group.diagnosed.scored.score_seconds);

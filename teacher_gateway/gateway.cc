@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -27,6 +28,8 @@ std::string Mark(const std::string& path) {
 std::string FilePath(const Gateway::Options& options) {
   return options.config.teachers_file().empty() ? options.run_root + "/teachers.yaml" : options.config.teachers_file();
 }
+
+std::string ChangesPath(const Gateway::Options& options) { return options.run_root + "/teacher_changes.jsonl"; }
 
 bool HasEndpoint(const v1::TeachersFile& file) {
   for (const v1::TeacherSpec& spec : file.teachers()) {
@@ -63,6 +66,10 @@ v1::TeachersFile Gateway::FileOfKind() const {
 
 absl::Status Gateway::Start() {
   absl::MutexLock lock(&mu_);
+  if (const auto told = ReadFile(ChangesPath(options_)); told.ok()) {
+    changes_ = static_cast<uint64_t>(std::count(told->begin(), told->end(), '\n'));
+  }
+  const auto applied = ReadFile(applied_);
   seen_ = Mark(file_);
   auto yaml = ReadFile(file_);
   if (absl::IsNotFound(yaml.status()) && options_.config.teachers_file().empty()) {
@@ -72,9 +79,15 @@ absl::Status Gateway::Start() {
     return absl::OkStatus();
   }
   absl::Status status = yaml.status();
+  const bool changed = yaml.ok() && applied.ok() && *applied != *yaml;  // while no gateway ran
+  const uint64_t told = changes_;
+  if (changed) ++changes_;
   if (yaml.ok()) status = Load(*yaml, "");
-  if (status.ok()) return status;
-  const auto applied = ReadFile(applied_);
+  changes_ = told;
+  if (status.ok()) {
+    if (changed) Tell(*set_.load(), "file");
+    return status;
+  }
   if (!applied.ok()) return Annotate(status, "teachers");
   file_refused_ = yaml.ok();
   spdlog::error("teachers: {}; going on with the set that was in force before", Text(status));
@@ -91,7 +104,7 @@ absl::StatusOr<std::shared_ptr<const TeacherSet>> Gateway::BuildNext(const Teach
     }
   }
   const std::shared_ptr<const TeacherSet> old = set_.load();
-  return TeacherSet::Build(source, parts_, old.get(), old == nullptr ? 1 : old->version() + 1);
+  return TeacherSet::Build(source, parts_, old.get(), old == nullptr ? 1 + changes_ : old->version() + 1);
 }
 
 absl::Status Gateway::Load(const std::string& yaml, const std::string& cause) {
@@ -118,7 +131,8 @@ void Gateway::PutInForce(std::shared_ptr<const TeacherSet> set, bool from_file, 
   if (old != nullptr) Tell(*set, cause);
 }
 
-void Gateway::Tell(const TeacherSet& set, const std::string& cause) const {
+void Gateway::Tell(const TeacherSet& set, const std::string& cause) {
+  ++changes_;
   nlohmann::json line = {{"time_us", absl::ToUnixMicros(options_.clock.now())},
                          {"set", set.version()},
                          {"cause", cause},
@@ -127,14 +141,16 @@ void Gateway::Tell(const TeacherSet& set, const std::string& cause) const {
   for (const TeacherSet::Member& member : set.members()) {
     line["teachers"].push_back({{"name", member.spec.name()},
                                 {"kind", member.spec.kind()},
+                                {"shadow", member.spec.shadow()},
                                 {"share", member.share},
                                 {"version", member.version},
                                 {"template_hash", member.template_hash}});
-    words.push_back(absl::StrFormat("%s %.0f %%", member.spec.name(), 100 * member.share));
+    words.push_back(absl::StrFormat("%s %.0f %%%s", member.spec.name(), 100 * member.share,
+                                    member.spec.shadow() ? " (shadow)" : ""));
   }
   spdlog::info("teachers: set {} ({}): {}", set.version(), cause, absl::StrJoin(words, ", "));
   const std::string text = line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-  const std::string path = options_.run_root + "/teacher_changes.jsonl";
+  const std::string path = ChangesPath(options_);
   const int fd = open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
   if (fd < 0 || write(fd, text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
     spdlog::warn("teachers: {} could not be written", path);
@@ -144,7 +160,10 @@ void Gateway::Tell(const TeacherSet& set, const std::string& cause) const {
 
 v1::DiagnoseReply Gateway::DiagnoseBy(const v1::DiagnoseRequest& request, const v1::Scene& scene,
                                       absl::Time deadline) const {
-  return set_.load()->Diagnose(request, scene, deadline);
+  const std::shared_ptr<const TeacherSet> set = set_.load();
+  v1::DiagnoseReply reply = set->Diagnose(request, scene, deadline);
+  shadows_.Offer(set, request, scene);
+  return reply;
 }
 
 v1::DiagnoseReply Gateway::Diagnose(const v1::DiagnoseRequest& request, const v1::Scene& scene) const {
@@ -222,7 +241,13 @@ v1::ListTeachersReply Gateway::List() const {
     }
     const double checked = member.metrics->Feedback().Value();
     state->set_with_ground_truth(checked > 0 ? member.metrics->FeedbackWithGroundTruth().Value() / checked : 0);
+    const prometheus::ClientMetric timed = member.metrics->ReportSeconds().Collect();
+    if (timed.histogram.sample_count > 0) {
+      state->set_seconds(timed.histogram.sample_sum / static_cast<double>(timed.histogram.sample_count));
+    }
+    if (member.spec.shadow()) state->set_shadow_missed(Whole(member.metrics->ShadowGroups("missed")));
     if (member.limits == nullptr) continue;
+    state->set_hedges(Whole(member.metrics->Hedges()));
     state->set_cache_hits(Whole(member.metrics->CacheHits()));
     state->set_cache_misses(Whole(member.metrics->CacheMisses()));
     state->set_tokens(member.limits->spent().tokens);

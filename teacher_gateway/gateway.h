@@ -3,7 +3,8 @@
 // Which teachers: the teachers file (teacher.teachers_file, else teachers.yaml in the run directory), and without one
 // teacher.kind alone. A changed file is read anew; an invalid one is refused whole, the old set stays. Changes asked for
 // by hand (Edit) are checked, written to the file and put in force together, so that a restart finds them; comments in
-// the file are not kept. Every change that takes effect is a line in <run>/teacher_changes.jsonl.
+// the file are not kept. Every change that takes effect is a line in <run>/teacher_changes.jsonl, one that was made while
+// no gateway ran too; the set's version counts them, over restarts.
 #ifndef SWERVE_TEACHER_GATEWAY_GATEWAY_H_
 #define SWERVE_TEACHER_GATEWAY_GATEWAY_H_
 
@@ -16,6 +17,7 @@
 #include "absl/synchronization/mutex.h"
 #include "swerve/v1/config.pb.h"
 #include "swerve/v1/teachers.pb.h"
+#include "teacher_gateway/shadows.h"
 #include "teacher_gateway/teacher_set.h"
 
 namespace swerve {
@@ -77,16 +79,18 @@ class Gateway final : public Teacher {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void PutInForce(std::shared_ptr<const TeacherSet> set, bool from_file, const std::string& cause)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void Tell(const TeacherSet& set, const std::string& cause) const;
+  void Tell(const TeacherSet& set, const std::string& cause) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const Options options_;
   const std::string file_, applied_;
   absl::Mutex mu_;  // one change at a time
   TeacherParts parts_ ABSL_GUARDED_BY(mu_);
+  uint64_t changes_ ABSL_GUARDED_BY(mu_) = 0;  // lines in teacher_changes.jsonl
   std::string seen_ ABSL_GUARDED_BY(mu_);  // inode, size and time of the file when last looked at
   bool file_refused_ ABSL_GUARDED_BY(mu_) = false;  // it holds something else than what is in force
   SetInForce set_;
   std::atomic<bool> from_file_{false};
+  mutable Shadows shadows_;  // last: its threads end before the rest goes
 };
 
 }  // namespace swerve

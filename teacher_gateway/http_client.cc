@@ -46,12 +46,18 @@ size_t OnHeader(char* data, size_t size, size_t count, void* user) {
   return size * count;
 }
 
+// libcurl asks about once a second, and whenever something moves.
+int OnProgress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+  return static_cast<const std::atomic<bool>*>(user)->load() ? 1 : 0;
+}
+
 absl::Status StatusOf(CURLcode code, const Sink& sink, const HttpRequest& request) {
   if (sink.too_large) {
     return absl::DataLossError(absl::StrCat("the answer is larger than ", request.max_reply_bytes, " bytes"));
   }
   const std::string what = curl_easy_strerror(code);
   switch (code) {
+    case CURLE_ABORTED_BY_CALLBACK: return absl::CancelledError("called off");
     case CURLE_OPERATION_TIMEDOUT:
       return absl::DeadlineExceededError(absl::StrCat("no whole answer within ", absl::FormatDuration(request.timeout)));
     case CURLE_PEER_FAILED_VERIFICATION:
@@ -155,6 +161,11 @@ absl::StatusOr<HttpReply> CurlHttp::Post(const HttpRequest& request) {
   curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, "");
   if (!request.ca_file.empty()) curl_easy_setopt(curl, CURLOPT_CAINFO, request.ca_file.c_str());
   if (IsLoopbackUrl(request.url)) curl_easy_setopt(curl, CURLOPT_PROXY, "");
+  if (request.cancelled != nullptr) {
+    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, OnProgress);
+    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, const_cast<std::atomic<bool>*>(request.cancelled.get()));
+  }
   const CURLcode code = curl_easy_perform(curl);
   long status = 0;
   curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);

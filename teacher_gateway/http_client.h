@@ -2,7 +2,9 @@
 #ifndef SWERVE_TEACHER_GATEWAY_HTTP_CLIENT_H_
 #define SWERVE_TEACHER_GATEWAY_HTTP_CLIENT_H_
 
+#include <atomic>
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,6 +23,8 @@ struct HttpRequest {
   absl::Duration timeout = absl::Seconds(30);  // from the call to the last byte
   size_t max_reply_bytes = 4 << 20;
   std::string ca_file;  // PEM; empty: the system's authorities
+  // Ends the call within about a second once true; null: never.
+  std::shared_ptr<const std::atomic<bool>> cancelled;
 };
 
 struct HttpReply {
@@ -34,7 +38,8 @@ class HttpTransport {
  public:
   virtual ~HttpTransport() = default;
   // Any HTTP status is a reply. DEADLINE_EXCEEDED: the timeout; UNAVAILABLE: no connection, or cut; DATA_LOSS: more
-  // than max_reply_bytes; FAILED_PRECONDITION: TLS does not verify. No message holds a header. Blocks. Thread-safe.
+  // than max_reply_bytes; CANCELLED: asked for; FAILED_PRECONDITION: TLS does not verify. No message holds a header. Blocks.
+  // Thread-safe.
   virtual absl::StatusOr<HttpReply> Post(const HttpRequest& request) = 0;
 };
 

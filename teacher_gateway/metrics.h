@@ -36,6 +36,22 @@ class TeacherMetrics {
   prometheus::Counter& Repairs() const {
     return Of("swerve_teacher_repairs_total", "Answers sent back once because their sections were not valid");
   }
+  prometheus::Counter& Hedges() const {
+    return Of("swerve_teacher_hedges_total", "Requests sent a second time because no answer came");
+  }
+  prometheus::Counter& HedgesWon() const {
+    return Of("swerve_teacher_hedges_won_total", "Of these, the ones whose answer counted");
+  }
+  prometheus::Histogram& ReportSeconds() const {
+    return metrics::Histogram("swerve_teacher_report_seconds",
+                              "Time of asking about one failed response, waiting, retries and repair included",
+                              metrics::SecondsBuckets(), {{"teacher", teacher_}});
+  }
+  // Groups that a shadow was given (asked) or was too slow for (missed).
+  prometheus::Counter& ShadowGroups(const std::string& result) const {
+    return metrics::Counter("swerve_teacher_shadow_groups_total", "Copies of groups for a shadow teacher, by what became of them",
+                            {{"teacher", teacher_}, {"result", result}});
+  }
   prometheus::Histogram& RequestSeconds() const {
     return metrics::Histogram("swerve_teacher_request_seconds", "Time of one HTTP request", metrics::SecondsBuckets(),
                               {{"teacher", teacher_}});

@@ -111,6 +111,10 @@ OpenAiTeacher::Exchange OpenAiTeacher::Judge(const absl::StatusOr<HttpReply>& re
         e.outcome = v1::SCHEMA_INVALID;
         e.charged = true;
         return e;
+      case absl::StatusCode::kCancelled:  // by us; what the endpoint did until then may be paid for
+        e.outcome = v1::UNAVAILABLE;
+        e.charged = true;
+        return e;
       case absl::StatusCode::kInvalidArgument: e.outcome = v1::INTERNAL; return e;
       default:
         e.outcome = v1::UNAVAILABLE;
@@ -138,7 +142,8 @@ OpenAiTeacher::Exchange OpenAiTeacher::Judge(const absl::StatusOr<HttpReply>& re
   return e;
 }
 
-OpenAiTeacher::Exchange OpenAiTeacher::Send(const std::string& body, const Cost& estimate, absl::Time deadline) const {
+OpenAiTeacher::Exchange OpenAiTeacher::Send(const std::string& body, const Cost& estimate, absl::Time deadline,
+                                            std::shared_ptr<const std::atomic<bool>> cancelled) const {
   const absl::Time start = parts_.clock.now();
   HttpRequest request;
   request.url = CompletionsUrl(parts_.spec.url());
@@ -147,6 +152,7 @@ OpenAiTeacher::Exchange OpenAiTeacher::Send(const std::string& body, const Cost&
   request.body = body;
   request.timeout = deadline - start;
   request.ca_file = parts_.spec.ca_file();
+  request.cancelled = std::move(cancelled);
   absl::StatusOr<HttpReply> reply = parts_.http->Post(request);
   const absl::Time end = parts_.clock.now();
   // An endpoint may quote the key, plainly or with JSON's escapes; from here on nothing holds it.
@@ -155,7 +161,7 @@ OpenAiTeacher::Exchange OpenAiTeacher::Send(const std::string& body, const Cost&
   for (std::string* text : {&exchange.detail, &exchange.chat.content, &exchange.chat.refusal}) {
     *text = parts_.key.Redact(*text);
   }
-  const Cost cost = CostOf(exchange, estimate);
+  const Cost cost = exchange.cost = CostOf(exchange, estimate);
   parts_.limits->Settle(end, estimate, cost, exchange.healthy, exchange.pause_until);
   if (parts_.store != nullptr) parts_.store->AddSpent(name(), cost);
   metrics_.Requests().Increment();
@@ -169,13 +175,15 @@ OpenAiTeacher::Exchange OpenAiTeacher::Send(const std::string& body, const Cost&
 }
 
 OpenAiTeacher::Exchange OpenAiTeacher::Converse(const Messages& messages, const std::string& body,
-                                                absl::Time deadline) const {
+                                                absl::Time deadline, Cost* spent) const {
   const Cost estimate = Estimate(messages);
   absl::Duration pause = kFirstPause;
   for (int attempt = 0;; ++attempt) {
     if (std::optional<Exchange> refused = Enter(estimate, deadline)) return *std::move(refused);
     if (attempt > 0) metrics_.Retries().Increment();
-    Exchange exchange = Send(body, estimate, deadline);
+    Exchange exchange = hedges_ == nullptr ? Send(body, estimate, deadline) : SendHedged(body, estimate, deadline);
+    spent->tokens += exchange.cost.tokens;
+    spent->money += exchange.cost.money;
     if (!exchange.retry || attempt >= parts_.spec.max_retries()) return exchange;
     const absl::Duration wait = pause * (0.5 + parts_.clock.uniform());
     pause = std::min(2 * pause, kLongestPause);

@@ -32,6 +32,9 @@ std::string RepairText(const absl::Status& why) {
 OpenAiTeacher::OpenAiTeacher(Parts parts)
     : parts_(std::move(parts)),
       metrics_(parts_.spec.name()),
+      hedges_(parts_.spec.hedge_seconds() > 0
+                  ? std::make_unique<TaskPool>(3 * parts_.spec.concurrency(), kWaitingReports, "teacher-hedge")
+                  : nullptr),
       pool_(std::make_unique<TaskPool>(parts_.spec.concurrency(), kWaitingReports, "teacher-http")) {}
 
 std::string OpenAiTeacher::version(bool positive) const {
@@ -63,9 +66,15 @@ v1::DiagnoseReply OpenAiTeacher::DiagnoseBy(const v1::DiagnoseRequest& request, 
   absl::BlockingCounter left(static_cast<int>(failed.size() + correct.size()));
   const auto submit = [&](int index, bool positive) {
     pool_->Submit([&, index, positive] {
+      const absl::Time start = parts_.clock.now();
       v1::DiagnoseResult result = Report(request, scene, request.items(index), positive, deadline);
+      result.mutable_cost()->set_seconds(absl::ToDoubleSeconds(parts_.clock.now() - start));
       // Each task has a place of its own. The fixed praise stands when a correct response gets none written.
-      if (!positive || result.outcome() == v1::OK) *reply.mutable_results(index) = std::move(result);
+      if (!positive || result.outcome() == v1::OK) {
+        *reply.mutable_results(index) = std::move(result);
+      } else {
+        *reply.mutable_results(index)->mutable_cost() = result.cost();
+      }
       left.DecrementCount();
     });
   };
@@ -116,7 +125,10 @@ v1::DiagnoseResult OpenAiTeacher::Report(const v1::DiagnoseRequest& request, con
     }
     metrics_.CacheMisses().Increment();
   }
-  v1::DiagnoseResult result = Ask(*std::move(messages), body, positive, deadline);
+  Cost spent;
+  v1::DiagnoseResult result = Ask(*std::move(messages), body, positive, deadline, &spent);
+  result.mutable_cost()->set_tokens(spent.tokens);
+  result.mutable_cost()->set_money(spent.money);
   if (result.outcome() == v1::OK) {
     StampAs(positive, result.mutable_feedback());
     if (parts_.store != nullptr) parts_.store->Put(key, result.feedback());
@@ -125,15 +137,15 @@ v1::DiagnoseResult OpenAiTeacher::Report(const v1::DiagnoseRequest& request, con
 }
 
 v1::DiagnoseResult OpenAiTeacher::Ask(Messages messages, const std::string& body, bool positive,
-                                      absl::Time deadline) const {
-  Exchange exchange = Converse(messages, body, deadline);
+                                      absl::Time deadline, Cost* spent) const {
+  Exchange exchange = Converse(messages, body, deadline, spent);
   if (exchange.outcome != v1::OK) return Failed(exchange.outcome, exchange.detail);
   absl::StatusOr<v1::Feedback> report = ParseReport(exchange.chat.content, positive);
   if (!report.ok()) {
     metrics_.Repairs().Increment();
     messages.push_back({"assistant", exchange.chat.content.substr(0, kQuotedAnswer), ""});
     messages.push_back({"user", RepairText(report.status()), ""});
-    exchange = Converse(messages, ChatBody(parts_.spec, messages), deadline);
+    exchange = Converse(messages, ChatBody(parts_.spec, messages), deadline, spent);
     if (exchange.outcome != v1::OK) {
       return Failed(exchange.outcome, absl::StrCat("the answer was invalid, and its repair: ", exchange.detail));
     }

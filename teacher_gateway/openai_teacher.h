@@ -13,6 +13,7 @@
 #ifndef SWERVE_TEACHER_GATEWAY_OPENAI_TEACHER_H_
 #define SWERVE_TEACHER_GATEWAY_OPENAI_TEACHER_H_
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -32,7 +33,8 @@
 
 namespace swerve {
 
-// Thread-safe. Owns `concurrency` threads that wait for the endpoint, joined in the destructor; no call may be running then.
+// Thread-safe. Owns `concurrency` threads that wait for the endpoint (with hedge_seconds three times as many more, for
+// second requests come on top of `concurrency`), joined in the destructor; no call may be running then.
 class OpenAiTeacher final : public Teacher {
  public:
   struct Parts {
@@ -66,6 +68,7 @@ class OpenAiTeacher final : public Teacher {
     bool retry = false;    // may pass by itself
     bool healthy = true;   // for the breaker
     bool charged = false;  // the endpoint may have worked for it
+    Cost cost;             // as booked
     std::optional<absl::Time> pause_until;
   };
   using Messages = std::vector<ChatMessage>;
@@ -74,11 +77,17 @@ class OpenAiTeacher final : public Teacher {
                             bool positive, absl::Time deadline) const;
   absl::StatusOr<Messages> Question(const v1::DiagnoseRequest& request, const v1::Scene& scene,
                                     const v1::DiagnoseItem& item, bool positive) const;
-  v1::DiagnoseResult Ask(Messages messages, const std::string& body, bool positive, absl::Time deadline) const;
-  Exchange Converse(const Messages& messages, const std::string& body, absl::Time deadline) const;
+  // `spent` grows by what was booked.
+  v1::DiagnoseResult Ask(Messages messages, const std::string& body, bool positive, absl::Time deadline, Cost* spent) const;
+  Exchange Converse(const Messages& messages, const std::string& body, absl::Time deadline, Cost* spent) const;
   // Waits for leave to send. Nothing: go.
   std::optional<Exchange> Enter(const Cost& estimate, absl::Time deadline) const;
-  Exchange Send(const std::string& body, const Cost& estimate, absl::Time deadline) const;
+  // Precondition: Enter or TeacherLimits::Admit let it go.
+  Exchange Send(const std::string& body, const Cost& estimate, absl::Time deadline,
+                std::shared_ptr<const std::atomic<bool>> cancelled = nullptr) const;
+  // Send, and once more after hedge_seconds without an answer, when limits and budget leave room. The first usable answer
+  // counts; the other request is called off and booked at its estimate. openai_hedge.cc.
+  Exchange SendHedged(const std::string& body, const Cost& estimate, absl::Time deadline) const;
   Exchange Judge(const absl::StatusOr<HttpReply>& reply, absl::Time now) const;
   Exchange JudgeError(const HttpReply& reply, absl::Time now) const;
   Cost Estimate(const Messages& messages) const;
@@ -87,6 +96,7 @@ class OpenAiTeacher final : public Teacher {
 
   const Parts parts_;
   const TeacherMetrics metrics_;
+  const std::unique_ptr<TaskPool> hedges_;  // null: hedge_seconds is 0
   const std::unique_ptr<TaskPool> pool_;
 };
 

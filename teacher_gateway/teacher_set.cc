@@ -1,5 +1,6 @@
 #include "teacher_gateway/teacher_set.h"
 
+#include <algorithm>
 #include <cmath>
 #include <google/protobuf/util/message_differencer.h>
 #include <utility>
@@ -28,6 +29,7 @@ bool SameTeacher(v1::TeacherSpec a, v1::TeacherSpec b) {
     spec->clear_weight();
     spec->clear_fallback();
     spec->clear_draining();
+    spec->clear_shadow();
   }
   return google::protobuf::util::MessageDifferencer::Equals(a, b);
 }
@@ -106,10 +108,12 @@ absl::StatusOr<std::shared_ptr<const TeacherSet>> TeacherSet::Build(const Teache
     Member member;
     SWERVE_RETURN_IF_ERROR(MakeMember(source, i, parts, previous, &member));
     member.share = member.spec.draining() ? 0 : member.spec.weight();
-    sum += member.share;
+    if (!member.spec.shadow()) sum += member.share;
     set->members_.push_back(std::move(member));
   }
-  for (Member& member : set->members_) member.share /= sum;
+  for (Member& member : set->members_) {
+    if (!member.spec.shadow()) member.share /= sum;
+  }
   for (const char* kind : {"oracle", "rule"}) {
     Member& member = set->embedded_[kind];
     member.spec.set_name(kind);
@@ -137,7 +141,7 @@ const TeacherSet::Member& TeacherSet::ArmOf(const std::string& scene_id, uint64_
   const Member* best = nullptr;
   double best_score = -1;
   for (const Member& member : members_) {
-    if (member.share <= 0) continue;
+    if (member.share <= 0 || member.spec.shadow()) continue;
     Random random(StreamSeed(HashName("teacher arm"), HashName(scene_id), group, HashName(member.spec.name())));
     const double score = -member.share / std::log(1 - random.Uniform());
     if (best == nullptr || score > best_score) {
@@ -148,17 +152,37 @@ const TeacherSet::Member& TeacherSet::ArmOf(const std::string& scene_id, uint64_
   return *best;  // somebody has a share: TeachersSource sees to it
 }
 
+std::vector<const TeacherSet::Member*> TeacherSet::ShadowsOf(const std::string& scene_id, uint64_t group) const {
+  std::vector<const Member*> shadows;
+  for (const Member& member : members_) {
+    if (!member.spec.shadow() || member.share <= 0) continue;
+    Random random(StreamSeed(HashName("teacher shadow"), HashName(scene_id), group, HashName(member.spec.name())));
+    if (random.Uniform() < member.share) shadows.push_back(&member);
+  }
+  return shadows;
+}
+
+void TeacherSet::AskShadow(const Member& shadow, const v1::DiagnoseRequest& request, const v1::Scene& scene) const {
+  Ask(shadow, request, scene, absl::InfiniteFuture());
+}
+
 v1::DiagnoseReply TeacherSet::Ask(const Member& member, const v1::DiagnoseRequest& request, const v1::Scene& scene,
                                   absl::Time deadline) const {
+  const absl::Time start = clock_.now();
   v1::DiagnoseReply reply = member.teacher->DiagnoseBy(request, scene, deadline);
+  const double each = absl::ToDoubleSeconds(clock_.now() - start) / std::max(1, reply.results_size());
   for (v1::DiagnoseResult& result : *reply.mutable_results()) {
+    if (!result.has_cost()) result.mutable_cost()->set_seconds(each);  // embedded: one after the other
     member.metrics->Reports(result.outcome()).Increment();
+    if (!result.feedback().positive()) member.metrics->ReportSeconds().Observe(result.cost().seconds());
     if (!result.has_feedback()) continue;
     v1::Feedback* feedback = result.mutable_feedback();
     feedback->set_teacher(member.spec.name());
+    *feedback->mutable_cost() = result.cost();
     if (feedback->positive()) continue;
     member.metrics->Feedback().Increment();
     if (HoldsGroundTruth(absl::StrCat(feedback->prompt_text(), "\n", feedback->injected_text()), scene)) {
+      feedback->set_holds_ground_truth(true);
       member.metrics->FeedbackWithGroundTruth().Increment();
     }
     member.metrics->CopyRatio().Set(member.metrics->FeedbackWithGroundTruth().Value() /
@@ -174,14 +198,16 @@ v1::DiagnoseReply TeacherSet::Diagnose(const v1::DiagnoseRequest& request, const
   const absl::Time asked_until = deadline == absl::InfiniteFuture() ? deadline : deadline - kFallbackReserve * (deadline - now);
   v1::DiagnoseReply reply = Ask(arm, request, scene, asked_until);
   reply.set_teacher(arm.spec.name());
+  reply.set_set_version(version_);
   std::vector<int> left = WithoutReport(reply);
   std::map<int, std::vector<v1::FailedTeacher>> fallen;
-  const auto note = [&](int index, const Member& member, v1::Outcome outcome) {
+  const auto note = [&](int index, const Member& member, const v1::DiagnoseResult& result) {
     v1::FailedTeacher& failed = fallen[index].emplace_back();
     failed.set_teacher(member.spec.name());
-    failed.set_outcome(outcome);
+    failed.set_outcome(result.outcome());
+    *failed.mutable_cost() = result.cost();
   };
-  for (const int index : left) note(index, arm, reply.results(index).outcome());
+  for (const int index : left) note(index, arm, reply.results(index));
   for (const std::string& name : arm.spec.fallback()) {
     const Member* next = Find(name);
     if (left.empty() || next == nullptr || next->spec.kind() == "none") break;  // "none" ends the chain
@@ -194,10 +220,11 @@ v1::DiagnoseReply TeacherSet::Diagnose(const v1::DiagnoseRequest& request, const
     for (size_t i = 0; i < left.size(); ++i) {
       v1::DiagnoseResult& result = *second.mutable_results(static_cast<int>(i));
       if (result.outcome() != v1::OK) {
-        note(left[i], *next, result.outcome());
+        note(left[i], *next, result);
         still.push_back(left[i]);
         absl::StrAppend(reply.mutable_results(left[i])->mutable_detail(), "; then ", name, ": ", result.detail());
         reply.mutable_results(left[i])->set_outcome(result.outcome());
+        *reply.mutable_results(left[i])->mutable_cost() = result.cost();
         continue;
       }
       if (result.has_feedback()) {
@@ -207,6 +234,9 @@ v1::DiagnoseReply TeacherSet::Diagnose(const v1::DiagnoseRequest& request, const
       arm.metrics->FellTo(name).Increment();
     }
     left = std::move(still);
+  }
+  for (const int index : left) {
+    for (v1::FailedTeacher& failed : fallen[index]) *reply.mutable_results(index)->add_failed() = std::move(failed);
   }
   if (!left.empty()) arm.metrics->FellTo("none").Increment(static_cast<double>(left.size()));
   return reply;

@@ -34,7 +34,7 @@ class TeacherSet {
     std::string version, template_hash;     // openai: what feedback records
     std::shared_ptr<TeacherLimits> limits;  // null: embedded
     ApiKey key;
-    double share = 0;  // of groups
+    double share = 0;  // of groups; of a shadow: that it sees
     std::shared_ptr<const TeacherMetrics> metrics;
   };
 
@@ -52,6 +52,11 @@ class TeacherSet {
   // Asks the group's teacher, then, for the responses that got no report, its fallbacks in turn. What nobody reports on
   // keeps the last outcome. Counts outcomes, fallbacks and copies of the ground truth. Blocks as the teachers do.
   v1::DiagnoseReply Diagnose(const v1::DiagnoseRequest& request, const v1::Scene& scene, absl::Time deadline) const;
+
+  // Shadows that get a copy of a group, by a hash of (scene, group), and what they do with it: reports are counted and
+  // forgotten. Blocks as the teacher does.
+  std::vector<const Member*> ShadowsOf(const std::string& scene_id, uint64_t group) const;
+  void AskShadow(const Member& shadow, const v1::DiagnoseRequest& request, const v1::Scene& scene) const;
 
   uint64_t version() const { return version_; }
   const std::vector<Member>& members() const { return members_; }

@@ -55,12 +55,14 @@ std::string Row(const v1::TeacherState& t) {
   std::string row = absl::StrFormat("%-16s %-12s %5.1f %%  %s%s", t.spec().name(), t.spec().kind(), 100 * t.share(),
                                     outcomes.empty() ? "nothing asked yet" : absl::StrJoin(outcomes, ", "),
                                     t.spec().draining() ? "  draining" : "");
-  absl::StrAppendFormat(&row, "  gives away %.1f %%", 100 * t.with_ground_truth());
+  if (t.spec().shadow()) absl::StrAppend(&row, "  shadow, missed ", t.shadow_missed());
+  absl::StrAppendFormat(&row, "  %.2g s a report  gives away %.1f %%", t.seconds(), 100 * t.with_ground_truth());
   if (t.spec().kind() == "openai") {
     const uint64_t asked = t.cache_hits() + t.cache_misses();
     absl::StrAppendFormat(&row, "  %s  remembered %.0f %%  tokens %.0f  money %.4f%s", t.version(),
                           asked == 0 ? 0.0 : 100.0 * static_cast<double>(t.cache_hits()) / static_cast<double>(asked),
                           t.tokens(), t.money(), t.breaker_open() ? "  left alone after failures" : "");
+    if (t.hedges() > 0) absl::StrAppend(&row, "  asked twice ", t.hedges());
   }
   if (t.spec().fallback_size() > 0) absl::StrAppend(&row, "  then ", absl::StrJoin(t.spec().fallback(), ", "));
   return row;

@@ -35,6 +35,7 @@ constexpr Range kRanges[] = {
     {"tokens_per_minute", 0, kNoLimit},
     {"deadline_seconds", 0, 3600, true},
     {"max_retries", 0, 100},
+    {"hedge_seconds", 0, 3600},
     {"breaker_failures", 0, 1 << 20},
     {"breaker_seconds", 0, 86400},
     {"price_in", 0, kNoLimit},
@@ -138,8 +139,15 @@ absl::Status TeachersSource::CheckRanges(int index) const {
 
 absl::Status TeachersSource::CheckFallback(int index) const {
   const v1::TeacherSpec& spec = file_.teachers(index);
+  if (spec.shadow() && spec.weight() > 1) {
+    return Refuse(index, "weight", "of a shadow is the share of groups it sees: at most 1");
+  }
+  if (spec.shadow() && spec.fallback_size() > 0) return Refuse(index, "fallback", "is of no use to a shadow");
   for (const std::string& name : spec.fallback()) {
     if (name == spec.name()) return Refuse(index, "fallback", "names the teacher itself");
+    for (const v1::TeacherSpec& other : file_.teachers()) {
+      if (other.name() == name && other.shadow()) return Refuse(index, "fallback", "names a shadow, which must train nothing");
+    }
     const bool known = IsEmbeddedFallback(name) ||
                        std::any_of(file_.teachers().begin(), file_.teachers().end(),
                                    [&](const v1::TeacherSpec& other) { return other.name() == name; });
@@ -198,10 +206,10 @@ absl::Status TeachersSource::Check() const {
     SWERVE_RETURN_IF_ERROR(CheckRanges(i));
     SWERVE_RETURN_IF_ERROR(CheckFallback(i));
     SWERVE_RETURN_IF_ERROR(CheckEndpoint(i));
-    if (!file_.teachers(i).draining()) sum += file_.teachers(i).weight();
+    if (!file_.teachers(i).draining() && !file_.teachers(i).shadow()) sum += file_.teachers(i).weight();
   }
   if (file_.teachers().empty()) return Refuse(-1, "teachers", "is empty; name at least one, for example kind: none");
-  if (sum <= 0) return Refuse(-1, "teachers", "leave no teacher for the groups: all weigh 0 or drain");
+  if (sum <= 0) return Refuse(-1, "teachers", "leave no teacher for the groups: all weigh 0, drain or are shadows");
   return absl::OkStatus();
 }
 

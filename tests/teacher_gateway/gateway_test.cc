@@ -93,6 +93,16 @@ TEST_F(GatewayTest, WithoutAFileTheKindAnswersAsEver) {
     v1::DiagnoseReply reply = Open()->Diagnose(request, scene_);
     EXPECT_EQ(reply.teacher(), kind);
     reply.clear_teacher();
+    reply.clear_set_version();
+    for (v1::DiagnoseResult& result : *reply.mutable_results()) {  // what the gateway notes about a report
+      result.clear_cost();
+      result.clear_failed();
+      if (!result.has_feedback()) continue;
+      result.mutable_feedback()->clear_cost();
+      EXPECT_EQ(result.feedback().holds_ground_truth(),
+                std::string(kind) == "ground_truth" && !result.feedback().positive());
+      result.mutable_feedback()->clear_holds_ground_truth();
+    }
     EXPECT_EQ(reply.SerializeAsString(), plain->Diagnose(request, scene_).SerializeAsString());
   }
   EXPECT_TRUE(std::filesystem::is_empty(root_));  // nothing is written either
@@ -137,6 +147,8 @@ TEST_F(GatewayTest, AFailedTeachersGroupTrainsAsItsChainSaysAndIsMarked) {
   EXPECT_EQ(result.feedback().fallen_from(0).outcome(), v1::TIMEOUT);
   EXPECT_EQ(result.feedback().fallen_from(1).teacher(), "second");
   EXPECT_EQ(result.feedback().fallen_from(1).outcome(), v1::RATE_LIMITED);
+  EXPECT_GT(result.feedback().fallen_from(0).cost().tokens(), 1000);  // a timeout may have been paid for: the estimate
+  EXPECT_EQ(result.feedback().fallen_from(1).cost().tokens(), 0);
   const auto list = gateway->List();
   EXPECT_EQ(list.teachers(0).reports().at("TIMEOUT"), 1u);
   EXPECT_EQ(list.teachers(1).reports().at("RATE_LIMITED"), 1u);
@@ -216,11 +228,95 @@ TEST_F(GatewayTest, WhatIsInFlightEndsUnderTheOldSet) {
   EXPECT_EQ(late.feedback().teacher(), "vlm");
 }
 
+// A shadow that never answers costs the group nothing, and misses what it has no room for.
+TEST_F(GatewayTest, AShadowSeesCopiesAndDelaysNobody) {
+  absl::Mutex mu;
+  std::vector<std::string> bodies;
+  absl::Notification go;
+  Answer([&](const HttpRequest& r) {
+    {
+      absl::MutexLock lock(&mu);
+      bodies.push_back(r.body);
+    }
+    go.WaitForNotification();
+    return Reply(200, Report());
+  });
+  Write("teachers:\n  - {name: o, kind: oracle}\n"
+        "  - {name: dark, url: \"http://127.0.0.1:1/v1\", model: m, shadow: true, image_size: 64}\n");
+  auto gateway = Open();
+  constexpr int kGroups = Shadows::kGroupsOfOne + 3;
+  for (uint64_t group = 0; group < kGroups; ++group) {
+    EXPECT_EQ(Ask(*gateway, group).feedback().teacher(), "o");
+  }
+  const v1::TeacherState dark = gateway->List().teachers(1);
+  EXPECT_EQ(dark.share(), 1);
+  EXPECT_EQ(dark.shadow_missed(), 3u);
+  EXPECT_EQ(gateway->List().teachers(0).share(), 1);
+  {
+    absl::MutexLock lock(&mu);
+    mu.Await(absl::Condition(+[](std::vector<std::string>* b) { return b->size() == Shadows::kGroupsOfOne; }, &bodies));
+    EXPECT_THAT(bodies[0], HasSubstr("lead none."));
+  }
+  const TeacherMetrics metrics("dark");
+  EXPECT_EQ(metrics.Reports(v1::OK).Value(), 0);
+  go.Notify();
+  gateway.reset();  // waits for what is under way
+  EXPECT_EQ(metrics.Reports(v1::OK).Value(), Shadows::kGroupsOfOne);
+}
+
+TEST_F(GatewayTest, AShadowSeesTheShareThatItsWeightSays) {
+  Write("teachers:\n  - {name: o, kind: oracle}\n  - {name: s, kind: rule, shadow: true, weight: 0.25}\n");
+  auto source = TeachersSource::Parse(*ReadFile(file()), "t");
+  ASSERT_OK(source.status());
+  TeacherParts parts;
+  parts.clock = time_.clock();
+  SWERVE_ASSERT_OK_AND_ASSIGN(const auto set, TeacherSet::Build(*source, parts, nullptr, 1));
+  int seen = 0;
+  for (uint64_t group = 0; group < 2000; ++group) {
+    seen += static_cast<int>(set->ShadowsOf("scene", group).size());
+    EXPECT_EQ(set->ArmOf("scene", group).spec.name(), "o");
+  }
+  EXPECT_NEAR(seen / 2000.0, 0.25, 0.03);
+}
+
+TEST_F(GatewayTest, AHedgedRequestsFirstAnswerCountsAndBothAreBooked) {
+  Answer([](const HttpRequest& r) -> absl::StatusOr<HttpReply> {
+    static std::atomic<int> calls{0};
+    if (calls++ > 0) return Reply(200, Report("the second"));
+    while (!r.cancelled->load()) std::this_thread::yield();  // never answers
+    return absl::CancelledError("called off");
+  });
+  Write(absl::StrCat(kVlm, "    hedge_seconds: 0.001\n"));
+  auto gateway = Open();
+  const v1::DiagnoseResult result = Ask(*gateway);
+  ASSERT_EQ(result.outcome(), v1::OK) << result.detail();
+  EXPECT_EQ(result.feedback().safety(), "the second");
+  EXPECT_EQ(http_->calls(), 2);
+  EXPECT_EQ(gateway->List().teachers(0).hedges(), 1u);
+  const double paid = result.feedback().cost().tokens();
+  EXPECT_GT(paid, 2000);  // 1000, and the estimate of the one that was called off
+  gateway.reset();  // the loser has ended
+  gateway = Open();
+  EXPECT_NEAR(gateway->List().teachers(0).tokens(), paid, 1);  // the file holds whole tokens
+}
+
+TEST_F(GatewayTest, AChangeWhileNoGatewayRanIsAnEventAndVersionsGrowOverRestarts) {
+  Write("teachers:\n  - {name: a, kind: rule}\n");
+  EXPECT_EQ(Open()->List().set_version(), 1u);
+  Write("teachers:\n  - {name: b, kind: oracle}\n");
+  Open();
+  SWERVE_ASSERT_OK_AND_ASSIGN(const std::string changes, ReadFile(root_ + "/teacher_changes.jsonl"));
+  EXPECT_THAT(changes, HasSubstr("\"b\""));
+  EXPECT_EQ(Open()->List().set_version(), 2u);  // nothing changed since
+}
+
 TEST_F(GatewayTest, AReportThatWasPaidForIsRemembered) {
   Write(kVlm);
   auto gateway = Open();
-  const v1::DiagnoseResult first = Ask(*gateway);
+  v1::DiagnoseResult first = Ask(*gateway);
+  EXPECT_EQ(first.feedback().cost().tokens(), 1000);
   EXPECT_EQ(http_->calls(), 1);
+  first.mutable_feedback()->mutable_cost()->Clear();  // remembered: nothing more to pay
   EXPECT_EQ(Ask(*gateway, 99).feedback().SerializeAsString(), first.feedback().SerializeAsString());
   EXPECT_EQ(http_->calls(), 1);
   gateway.reset();

@@ -69,6 +69,9 @@ TEST(TeachersFileTest, AnInvalidFileIsRefusedWithItsLine) {
   refused("teachers:\n  - {name: a, kind: rule, url: x}\n", "is for kind openai alone");
   refused("teachers:\n  - {name: a, kind: human}\n", "field 'kind' must be one of");
   refused("teachers:\n  - {name: a, kind: rule, weight: 0}\n", "leave no teacher for the groups");
+  refused("teachers:\n  - {name: a, kind: rule, shadow: true}\n", "leave no teacher for the groups");
+  refused("teachers:\n  - {name: a, kind: rule, fallback: [b]}\n  - {name: b, kind: rule, shadow: true}\n", "names a shadow");
+  refused("teachers:\n  - {name: a, kind: rule}\n  - {name: b, kind: rule, shadow: true, weight: 2}\n", "at most 1");
   refused("teachers:\n  - {name: a, kind: rule, draining: true}\n", "leave no teacher for the groups");
   refused("teachers: []\n", "is empty");
   refused("", "is empty");

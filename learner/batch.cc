@@ -112,8 +112,9 @@ RowCheck ChecksOf(const ModelConfig& model) {
       }
     }
     const auto slots = std::count(group.prompt_ids.begin(), group.prompt_ids.end(), model.image_token_id);
-    const int wanted = group.image ? model.image_tokens : 0;
-    return model.has_vision && slots != wanted ? "image_mismatch" : "";
+    if (!model.has_vision) return "";
+    const auto wanted = group.image ? ImageTokens(model.processor, group.image->height, group.image->width) : 0;
+    return !wanted.ok() || slots != *wanted ? "image_mismatch" : "";
   };
 }
 

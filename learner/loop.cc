@@ -11,6 +11,7 @@
 #include "absl/time/clock.h"
 #include "base/sha256.h"
 #include "learner/metrics.h"
+#include "policy/checkpoint.h"
 
 namespace swerve {
 namespace {
@@ -269,7 +270,7 @@ absl::Status LearnerLoop::Publish() {
   manifest.set_step(step_);
   manifest.set_directory(options_.run.weights(version_));
   SWERVE_RETURN_IF_ERROR(options_.trainer->SavePolicy(manifest.directory()));
-  SWERVE_ASSIGN_OR_RETURN(*manifest.mutable_checksum(), Sha256OfFile(manifest.directory() + "/model.safetensors"));
+  SWERVE_ASSIGN_OR_RETURN(*manifest.mutable_checksum(), WeightsChecksum(manifest.directory()));
   SWERVE_RETURN_IF_ERROR(Annotate(options_.orchestrator->Announce(manifest), "announcing weights"));
   published_ = manifest;
   PruneWeights();

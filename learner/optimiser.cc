@@ -57,7 +57,7 @@ double Optimiser::Step(double learning_rate) {
 
 absl::Status Optimiser::Save(const std::string& path) const {
   std::vector<Tensor> held;
-  std::vector<NamedFloats> named;
+  std::vector<NamedTensor> named;
   auto add = [&](const std::string& name, const Tensor& t) {
     held.push_back(t.detach().to(torch::kCPU, torch::kFloat32).contiguous());
     named.push_back({name, held.back().sizes().vec(), held.back().data_ptr<float>()});

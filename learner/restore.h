@@ -12,15 +12,26 @@
 
 namespace swerve {
 
-// Copies the tensors of the Hugging Face directory `dir` over `policy`'s. The policy keeps its own directory for
+// Copies the tensors of the Hugging Face directory `dir`, or of the PEFT directory when `policy` has adapters, over
+// `policy`'s. The policy keeps its own directory for
 // config and tokenizer, so the checkpoint may be removed later. INVALID_ARGUMENT: another architecture.
 inline absl::Status RestoreWeights(const std::string& dir, const Policy& policy) {
-  SWERVE_ASSIGN_OR_RETURN(TensorMap tensors, LoadTensors(dir, policy.config()));
   torch::NoGradGuard constant;
-  for (auto& [name, t] : tensors) {
-    torch::Tensor target = policy.weight(name);
-    target.copy_(torch::from_blob(t.data.data(), t.shape, torch::kFloat32));
+  auto copy = [](const std::vector<int64_t>& shape, std::vector<float>& from, torch::Tensor to) {
+    to.copy_(torch::from_blob(from.data(), shape, torch::kFloat32));
+  };
+  if (policy.has_adapters()) {
+    SWERVE_ASSIGN_OR_RETURN(LoraAdapter adapter, ReadAdapter(dir, policy.config()));
+    for (const auto& [module, l] : policy.weights().adapters) {
+      const auto it = adapter.modules.find(module);
+      if (it == adapter.modules.end() || it->second.a_shape != l.a.sizes().vec()) return absl::InvalidArgumentError(absl::StrCat(dir, ": adapters of another kind"));
+      copy(it->second.a_shape, it->second.a, l.a);
+      copy(it->second.b_shape, it->second.b, l.b);
+    }
+    return absl::OkStatus();
   }
+  SWERVE_ASSIGN_OR_RETURN(TensorMap tensors, LoadTensors(dir, policy.config()));
+  for (auto& [name, t] : tensors) copy(t.shape, t.data, policy.weight(name));
   return absl::OkStatus();
 }
 

@@ -72,7 +72,7 @@ class LearnerRole : public Role {
     SWERVE_ASSIGN_OR_RETURN(role->buffers_, OpenBuffers(config.buffers(), context.run.root(), context.run_id));
     SWERVE_ASSIGN_OR_RETURN(role->store_, SceneStore::Open({config.scenes().train().begin(), config.scenes().train().end()}));
     SWERVE_ASSIGN_OR_RETURN(const ModelConfig model, LoadModelConfig(config.policy().model()));
-    const int size = !model.has_vision ? 0 : config.policy().image_size() > 0 ? config.policy().image_size() : model.vision.image;
+    const int size = model.has_vision && config.policy().image_size() > 0 ? config.policy().image_size() : ImageSize(model);
     SWERVE_ASSIGN_OR_RETURN(role->trainer_, CreateTrainer(config));
     LearnerLoop::Options options;
     options.config = config;

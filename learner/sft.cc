@@ -34,7 +34,7 @@ struct SftBatch {
 absl::StatusOr<Policy::Row> MakeRow(const SftExample& example, const ModelConfig& config, const Tokenizer& tokenizer) {
   Policy::Row row;
   if (config.has_vision) row.image = example.image;
-  SWERVE_ASSIGN_OR_RETURN(row.prompt_ids, PromptIds(tokenizer, config, example.prompt_text, row.image != nullptr));
+  SWERVE_ASSIGN_OR_RETURN(row.prompt_ids, PromptIds(tokenizer, config, example.prompt_text, row.image.get()));
   row.response_ids = ResponseIds(tokenizer, config, example.target_text);
   return row;
 }
@@ -64,7 +64,7 @@ class BatchMaker {
       absl::StatusOr<Policy::Row> row = absl::InvalidArgumentError("");
       absl::Status status = example.status();
       if (status.ok()) {
-        row = MakeRow(*example, policy.config(), policy.tokenizer());
+        row = MakeRow(*example, policy.config(), *policy.tokenizer());
         status = row.ok() ? policy.Check({&*row, 1}) : row.status();
       }
       if (absl::IsInvalidArgument(status)) {
@@ -196,6 +196,7 @@ absl::StatusOr<SftResult> TrainSft(const SftTrainOptions& options, const SftSour
   try {
     torch::set_num_threads(options.threads);
     SWERVE_ASSIGN_OR_RETURN(std::shared_ptr<Policy> policy, Policy::Load(options.model_dir, torch::Device(options.device)));
+    if (policy->tokenizer() == nullptr) return absl::NotFoundError(options.model_dir + "/tokenizer.json is missing");
     SftRun run(options, source, std::move(policy));
     return run.Train();
   } catch (const std::exception& e) {

@@ -28,7 +28,7 @@ absl::Status RunSft(Options o) {
   SWERVE_ASSIGN_OR_RETURN(std::shared_ptr<const SceneStore> store, SceneStore::Open(o.scenes));
   SftOptions data;
   data.seed = o.seed;
-  data.image_size = model.has_vision ? model.vision.image : 0;
+  data.image_size = ImageSize(model);
   data.mix = SftMix::StageOne();
   SWERVE_ASSIGN_OR_RETURN(const std::unique_ptr<SftData> questions, SftData::Create(store, data));
   data.mix = SftMix::StageTwo();

@@ -2,166 +2,195 @@
 
 #include <unistd.h>
 
+#include <cstring>
+#include <deque>
 #include <filesystem>
+#include <set>
 
-#include "absl/strings/match.h"
-#include "absl/strings/str_replace.h"
-#include "absl/strings/strip.h"
+#include "absl/strings/str_join.h"
 #include "base/files.h"
+#include "base/sha256.h"
 
 namespace swerve {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr absl::string_view kText = "language_model.model.";
+constexpr const char* kCopied[] = {
+    "config.json", "generation_config.json", "preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json",
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+    "chat_template.json", "vocab.json", "merges.txt",
+    // The original InternVL repository's own code.
+    "configuration_intern_vit.py", "configuration_internvl_chat.py", "conversation.py", "modeling_intern_vit.py", "modeling_internvl_chat.py"};
 
-// Original repository's names of the vision tower, longest first.
-const std::pair<const char*, const char*> kOriginal[] = {
-    {"vision_model.embeddings.class_embedding", "vision_tower.embeddings.cls_token"},
-    {"vision_model.embeddings.position_embedding", "vision_tower.embeddings.position_embeddings"},
-    {"vision_model.embeddings.patch_embedding.", "vision_tower.embeddings.patch_embeddings.projection."},
-    {"vision_model.encoder.layers.", "vision_tower.encoder.layer."},
-    {"mlp1.0.", "multi_modal_projector.layer_norm."},
-    {"mlp1.1.", "multi_modal_projector.linear_1."},
-    {"mlp1.3.", "multi_modal_projector.linear_2."},
+// Rows [part/3, (part+1)/3) of a fused tensor; rows lie together.
+TensorView Third(const TensorView& whole, int part) {
+  TensorView v = whole;
+  v.shape[0] /= 3;
+  v.bytes /= 3;
+  v.data += part * v.bytes;
+  return v;
+}
+
+bool SameBytes(const TensorView& a, const TensorView& b) {
+  return a.dtype == b.dtype && a.bytes == b.bytes && std::memcmp(a.data, b.data, a.bytes) == 0;
+}
+
+// What tied weights mean for this file: see MapTensors.
+void ResolveTied(std::map<std::string, TensorView>* all) {
+  const auto head = all->find(kHeadName);
+  if (head == all->end()) return;
+  const auto [embedding, fresh] = all->try_emplace(kEmbeddingName, head->second);
+  if (fresh || SameBytes(embedding->second, head->second)) all->erase(head);
+}
+
+// What is stored beside the expected tensors goes along; parts of a fused tensor are put together again.
+class Writer {
+ public:
+  Writer(const ModelConfig& config, absl::Span<const NamedTensor> tensors) : config_(config), tensors_(tensors) {
+    for (const NamedTensor& t : tensors) by_name_[t.name] = &t;
+  }
+
+  void Follow(const Weights& example) {
+    std::map<std::string, std::string> fused_of;
+    for (const auto& [stored, view] : example.tensors) {
+      const std::string name = CanonicalName(stored, config_);
+      for (const std::string& part : FusedParts(name)) fused_of[part] = stored;
+      stored_[name] = {stored, &view};
+    }
+    for (const NamedTensor& t : tensors_) {
+      const auto fused = fused_of.find(t.name);
+      fused == fused_of.end() ? Add(t) : AddFused(fused->second, stored_.at(CanonicalName(fused->second, config_)).second->shape);
+    }
+    for (const auto& [name, entry] : stored_) {
+      const auto& [stored, view] = entry;
+      if (written_.count(stored)) continue;
+      if (name == kHeadName && by_name_.count(kEmbeddingName)) {  // tied, and stored all the same
+        NamedTensor head = *by_name_[kEmbeddingName];
+        head.name = stored;
+        Put(std::move(head));
+      } else {
+        Put({stored, view->shape, view->data, view->dtype_name});
+      }
+    }
+  }
+  const std::vector<NamedTensor>& out() const { return out_; }
+
+ private:
+  void Put(NamedTensor t) {
+    if (written_.insert(t.name).second) out_.push_back(std::move(t));
+  }
+  void Add(const NamedTensor& t) {
+    NamedTensor copy = t;
+    const auto it = stored_.find(t.name);
+    copy.name = it == stored_.end() ? StoredName(t.name, config_) : it->second.first;
+    if (it != stored_.end()) copy.shape = it->second.second->shape;  // leading ones as they were
+    Put(std::move(copy));
+  }
+  void AddFused(const std::string& stored, const std::vector<int64_t>& shape) {
+    if (written_.count(stored)) return;
+    std::string& bytes = held_.emplace_back();
+    std::string dtype = "F32";
+    for (const std::string& part : FusedParts(CanonicalName(stored, config_))) {
+      const NamedTensor& t = *by_name_.at(part);
+      size_t size = t.dtype == "F32" ? 4 : 2;
+      for (int64_t d : t.shape) size *= d;
+      bytes.append(static_cast<const char*>(t.data), size);
+      dtype = t.dtype;
+    }
+    Put({stored, shape, bytes.data(), dtype});
+  }
+
+  const ModelConfig& config_;
+  const absl::Span<const NamedTensor> tensors_;
+  std::map<std::string, const NamedTensor*> by_name_;
+  std::map<std::string, std::pair<std::string, const TensorView*>> stored_;  // by canonical name
+  std::set<std::string> written_;
+  std::deque<std::string> held_;
+  std::vector<NamedTensor> out_;
 };
-
-std::string Canonical(absl::string_view name, bool text_only) {
-  if (text_only) return name == "lm_head.weight" ? "language_model.lm_head.weight" : absl::StrCat("language_model.", name);
-  if (name == "lm_head.weight") return "language_model.lm_head.weight";
-  if (absl::ConsumePrefix(&name, "model.language_model.")) return absl::StrCat(kText, name);
-  if (absl::StartsWith(name, "model.vision_tower.") || absl::StartsWith(name, "model.multi_modal_projector.")) name.remove_prefix(6);
-  for (const auto& [from, to] : kOriginal) {
-    absl::string_view rest = name;
-    if (!absl::ConsumePrefix(&rest, from)) continue;
-    std::string out = absl::StrCat(to, rest);
-    return absl::StrReplaceAll(out, {{".attn.proj.", ".attention.projection_layer."}, {".attn.qkv.", ".attention.qkv."},
-                                     {".norm1.", ".layernorm_before."}, {".norm2.", ".layernorm_after."},
-                                     {".ls1", ".lambda_1"}, {".ls2", ".lambda_2"}});
-  }
-  return std::string(name);
-}
-
-// A fused qkv of the original layout becomes three tensors.
-void SplitFused(TensorMap* tensors) {
-  for (auto it = tensors->begin(); it != tensors->end();) {
-    const size_t at = it->first.find(".attention.qkv.");
-    if (at == std::string::npos || it->second.shape.empty() || it->second.shape[0] % 3 != 0) {
-      ++it;
-      continue;
-    }
-    const size_t part = it->second.data.size() / 3;
-    std::vector<int64_t> shape = it->second.shape;
-    shape[0] /= 3;
-    for (int i = 0; i < 3; ++i) {
-      std::string name = it->first;
-      name.replace(at, 15, absl::StrCat(".attention.", std::string(1, "qkv"[i]), "_proj."));
-      auto begin = it->second.data.begin() + i * part;
-      (*tensors)[name] = {shape, std::vector<float>(begin, begin + part)};
-    }
-    it = tensors->erase(it);
-  }
-}
 
 }  // namespace
 
-std::vector<std::pair<std::string, std::vector<int64_t>>> ExpectedTensors(const ModelConfig& c) {
-  std::vector<std::pair<std::string, std::vector<int64_t>>> out;
-  auto add = [&](std::string name, std::vector<int64_t> shape) { out.emplace_back(std::move(name), std::move(shape)); };
-  auto linear = [&](const std::string& name, int64_t n, int64_t k, bool bias) {
-    add(name + ".weight", {n, k});
-    if (bias) add(name + ".bias", {n});
-  };
-  const TextConfig& t = c.text;
-  const std::string text(kText);
-  add(text + "embed_tokens.weight", {t.vocab, t.hidden});
-  for (int i = 0; i < t.layers; ++i) {
-    const std::string p = absl::StrCat(text, "layers.", i, ".");
-    add(p + "input_layernorm.weight", {t.hidden});
-    add(p + "post_attention_layernorm.weight", {t.hidden});
-    linear(p + "self_attn.q_proj", t.heads * t.head_dim, t.hidden, true);
-    linear(p + "self_attn.k_proj", t.kv_heads * t.head_dim, t.hidden, true);
-    linear(p + "self_attn.v_proj", t.kv_heads * t.head_dim, t.hidden, true);
-    linear(p + "self_attn.o_proj", t.hidden, t.heads * t.head_dim, false);
-    linear(p + "mlp.gate_proj", t.mlp, t.hidden, false);
-    linear(p + "mlp.up_proj", t.mlp, t.hidden, false);
-    linear(p + "mlp.down_proj", t.hidden, t.mlp, false);
+absl::StatusOr<MappedTensors> MapTensors(const std::string& dir, const ModelConfig& config) {
+  MappedTensors out;
+  SWERVE_ASSIGN_OR_RETURN(out.files, OpenWeights(dir));
+  std::map<std::string, TensorView> all;
+  for (const auto& [stored, view] : out.files.tensors) {
+    const std::string name = CanonicalName(stored, config);
+    const std::vector<std::string> parts = FusedParts(name);
+    const bool splits = !parts.empty() && !view.shape.empty() && view.shape[0] % 3 == 0;
+    for (int i = 0; splits && i < 3; ++i) all[parts[i]] = Third(view, i);
+    if (!splits) all[name] = view;
   }
-  add(text + "norm.weight", {t.hidden});
-  if (!t.tied) add("language_model.lm_head.weight", {t.vocab, t.hidden});
-  if (!c.has_vision) return out;
-  const VisionConfig& v = c.vision;
-  const int64_t grid = v.image / v.patch, h = v.hidden;
-  add("vision_tower.embeddings.cls_token", {1, 1, h});
-  add("vision_tower.embeddings.position_embeddings", {1, grid * grid + 1, h});
-  add("vision_tower.embeddings.patch_embeddings.projection.weight", {h, 3, v.patch, v.patch});
-  add("vision_tower.embeddings.patch_embeddings.projection.bias", {h});
-  for (int i = 0; i < v.layers; ++i) {
-    const std::string p = absl::StrCat("vision_tower.encoder.layer.", i, ".");
-    for (const char* x : {"q", "k", "v"}) linear(absl::StrCat(p, "attention.", x, "_proj"), h, h, v.qkv_bias);
-    linear(p + "attention.projection_layer", h, h, true);
-    for (const char* x : {"lambda_1", "lambda_2"}) add(p + x, {h});
-    for (const char* x : {"layernorm_before", "layernorm_after"}) {
-      add(p + x + ".weight", {h});
-      add(p + x + ".bias", {h});
+  ModelConfig expected = config;
+  if (config.text.tied) {
+    ResolveTied(&all);
+    expected.text.tied = all.count(kHeadName) == 0;
+  }
+  for (const auto& [name, shape] : ExpectedTensors(expected)) {
+    const auto it = all.find(name);
+    auto bad = [&, name = name](auto... what) { return absl::InvalidArgumentError(absl::StrCat(dir, ": tensor '", name, "' ", what...)); };
+    if (it == all.end()) return bad("is missing");
+    const TensorView& view = it->second;
+    if (view.dtype == DType::kOther) return bad("has dtype ", view.dtype_name, ", which is not supported (F32, F16, BF16)");
+    int64_t want = 1;
+    for (int64_t d : shape) want *= d;
+    // The class token is stored with or without its leading ones; anything else must match.
+    if (want != view.elements() || (view.shape != shape && shape.size() < 3)) {
+      return bad("has shape [", absl::StrJoin(view.shape, ", "), "] where config.json asks for [", absl::StrJoin(shape, ", "), "]");
     }
-    linear(p + "mlp.fc1", v.mlp, h, true);
-    linear(p + "mlp.fc2", h, v.mlp, true);
+    TensorView& put = out.tensors[name] = view;
+    put.shape = shape;
   }
-  add("multi_modal_projector.layer_norm.weight", {4 * h});
-  add("multi_modal_projector.layer_norm.bias", {4 * h});
-  linear("multi_modal_projector.linear_1", t.hidden, 4 * h, true);
-  linear("multi_modal_projector.linear_2", t.hidden, t.hidden, true);
   return out;
 }
 
 absl::StatusOr<TensorMap> LoadTensors(const std::string& dir, const ModelConfig& config) {
-  SWERVE_ASSIGN_OR_RETURN(Weights weights, OpenWeights(dir));
-  TensorMap all;
-  for (const auto& [name, view] : weights.tensors) {
-    all[Canonical(name, !config.has_vision)] = {view.shape, view.ToFloat()};
-  }
-  SplitFused(&all);
+  SWERVE_ASSIGN_OR_RETURN(const MappedTensors mapped, MapTensors(dir, config));
   TensorMap out;
-  for (const auto& [name, shape] : ExpectedTensors(config)) {
-    auto it = all.find(name);
-    if (it == all.end()) return absl::InvalidArgumentError(absl::StrCat(dir, ": tensor '", name, "' is missing"));
-    int64_t want = 1, have = static_cast<int64_t>(it->second.data.size());
-    for (int64_t d : shape) want *= d;
-    // The class token is stored with or without its leading ones; anything else must match.
-    if (want != have || (it->second.shape != shape && shape.size() < 3)) {
-      return absl::InvalidArgumentError(absl::StrCat(dir, ": tensor '", name, "' has ", have, " elements where config.json asks for ", want));
-    }
-    out[name] = {shape, std::move(it->second.data)};
-  }
+  for (const auto& [name, view] : mapped.tensors) out[name] = {view.shape, view.ToFloat()};
   return out;
 }
 
 absl::Status SaveCheckpoint(const std::string& dir, const std::string& template_dir, const ModelConfig& config,
-                            absl::Span<const NamedFloats> tensors) {
+                            absl::Span<const NamedTensor> tensors, uint64_t max_shard_bytes) {
   const std::string temporary = absl::StrCat(dir, ".tmp.", getpid());
   std::error_code e;
   fs::remove_all(temporary, e);
   SWERVE_RETURN_IF_ERROR(MakeDirectories(temporary));
-  for (const char* name : {"config.json", "generation_config.json", "preprocessor_config.json", "processor_config.json",
-                           "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-                           "chat_template.jinja", "chat_template.json", "vocab.json", "merges.txt"}) {
+  for (const char* name : kCopied) {
     auto text = ReadFile(template_dir + "/" + name);
     if (absl::IsNotFound(text.status())) continue;
     SWERVE_RETURN_IF_ERROR(text.status());
     SWERVE_RETURN_IF_ERROR(WriteFileAtomically(temporary + "/" + name, *text));
   }
-  std::vector<NamedFloats> named(tensors.begin(), tensors.end());
-  for (NamedFloats& t : named) {
-    if (config.model_type == "qwen2") t.name = t.name.substr(std::string("language_model.").size());
-  }
-  SWERVE_RETURN_IF_ERROR(WriteSafetensors(temporary + "/model.safetensors", named));
+  auto example = OpenWeights(template_dir);
+  if (!example.ok() && !absl::IsNotFound(example.status())) return example.status();
+  Writer writer(config, tensors);
+  writer.Follow(example.ok() ? *example : Weights());
+  SWERVE_RETURN_IF_ERROR(WriteWeights(temporary, writer.out(), max_shard_bytes));
   fs::remove_all(dir, e);
   fs::create_directories(fs::path(dir).parent_path(), e);
   fs::rename(temporary, dir, e);
   if (e) return absl::InternalError(absl::StrCat("rename ", temporary, " to ", dir, ": ", e.message()));
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> WeightsChecksum(const std::string& dir) {
+  auto single = Sha256OfFile(dir + "/model.safetensors");
+  if (!absl::IsNotFound(single.status())) return single;
+  SWERVE_ASSIGN_OR_RETURN(std::string all, ReadFile(dir + "/model.safetensors.index.json"));
+  std::set<std::string> names;
+  std::error_code e;
+  for (const auto& entry : fs::directory_iterator(dir, e)) {
+    if (entry.path().extension() == ".safetensors") names.insert(entry.path().filename());
+  }
+  for (const std::string& name : names) {
+    SWERVE_ASSIGN_OR_RETURN(const std::string sum, Sha256OfFile(dir + "/" + name));
+    absl::StrAppend(&all, name, " ", sum, "\n");
+  }
+  return Sha256(all);
 }
 
 }  // namespace swerve

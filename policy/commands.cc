@@ -10,12 +10,11 @@
 #include <nlohmann/json.hpp>
 
 #include "base/exit_code.h"
-#include "base/files.h"
 #include "base/random.h"
 #include "policy/checkpoint.h"
 #include "policy/engine.h"
 #include "policy/fused_model.h"
-#include "policy/image_file.h"
+#include "policy/logprobs_command.h"
 #include "policy/model.h"
 #include "policy/prompt_input.h"
 
@@ -33,70 +32,14 @@ int64_t PeakBytes() {
 }
 
 struct Options {
-  std::string model = "models/tiny", in, dtype = "float32";
+  std::string model = "models/tiny";
+  LogprobsOptions logprobs;
   int scenes = 16, group = 8, prompt = 220, tokens = 140, threads = 1, sequences = 32, length = 200, steps = 4;
 };
 
-// Greedy continuation on the engine's kernels.
-std::vector<int32_t> Greedy(const FusedModel& model, const std::vector<int32_t>& ids, const std::vector<float>& pixels, int count) {
-  FusedModel::Scratch scratch;
-  FusedModel::Cache cache;
-  FusedModel::Row row;
-  std::vector<float> logits(model.logit_stride());
-  std::vector<int32_t> out;
-  model.Prefill(ids, pixels.empty() ? nullptr : pixels.data(), &cache, logits.data(), &scratch);
-  row.prompt = &cache;
-  row.own.Reset(model, count);
-  FusedModel::Row* rows[] = {&row};
-  const auto& eos = model.config().eos;
-  while (true) {
-    out.push_back(static_cast<int32_t>(std::max_element(logits.begin(), logits.begin() + model.config().text.vocab) - logits.begin()));
-    if (static_cast<int>(out.size()) >= count || std::find(eos.begin(), eos.end(), out.back()) != eos.end()) return out;
-    model.Step(rows, {&out.back(), 1}, logits.data(), &scratch);
-  }
-}
-
-absl::Status Logprobs(const Options& o) {
-  if (o.dtype != "float32") return absl::InvalidArgumentError(absl::StrCat("--dtype ", o.dtype, " is not supported (float32)"));
-  SWERVE_ASSIGN_OR_RETURN(std::string text, ReadFile(o.in));
-  Json in = Json::parse(text, nullptr, false);
-  if (in.is_discarded() || !in.is_object() || !in.contains("requests") || !in["requests"].is_array()) {
-    return absl::InvalidArgumentError(o.in + ": wants {\"requests\": [{\"ids\": [...]}]}");
-  }
-  at::set_num_threads(o.threads);
-  SWERVE_ASSIGN_OR_RETURN(std::shared_ptr<Policy> policy, Policy::Load(o.model));
-  SWERVE_ASSIGN_OR_RETURN(TensorMap tensors, LoadTensors(o.model, policy->config()));
-  SWERVE_ASSIGN_OR_RETURN(std::shared_ptr<const FusedModel> fused, FusedModel::Create(policy->config(), tensors));
-  torch::NoGradGuard no_grad;
-  Json out = {{"responses", Json::array()}};
-  for (const Json& request : in["requests"]) {
-    std::vector<int32_t> ids;
-    for (const Json& id : request.value("ids", Json::array())) {
-      if (!id.is_number_integer()) return absl::InvalidArgumentError(o.in + ": ids holds something that is not a number");
-      ids.push_back(id);
-    }
-    const Json images = request.value("images", Json::array());
-    if (images.size() > 1) return absl::InvalidArgumentError(o.in + ": one image a request is supported");
-    std::shared_ptr<const Image> image;
-    std::vector<float> pixels;
-    if (images.size() == 1 && images[0].is_string()) {
-      SWERVE_ASSIGN_OR_RETURN(Image read, ReadImage(images[0]));
-      image = std::make_shared<Image>(std::move(read));
-      SWERVE_ASSIGN_OR_RETURN(pixels, Pixels(*image, policy->config()));
-    }
-    const Policy::Row row{ids, {ids.empty() ? 0 : ids.back()}, image};
-    SWERVE_RETURN_IF_ERROR(policy->Check({&row, 1}));
-    torch::Tensor lp = torch::log_softmax(policy->Logits(ids, image), -1);
-    Json values = Json::array();
-    for (size_t t = 1; t < ids.size(); ++t) values.push_back(lp.index({static_cast<int64_t>(t) - 1, ids[t]}).item<float>());
-    Json answer = {{"logprobs", values}};
-    const int greedy = request.value("greedy", 0);
-    if (greedy > 0 && static_cast<int>(ids.size()) + greedy > policy->config().text.max_positions) return absl::InvalidArgumentError(o.in + ": greedy exceeds the model's positions");
-    if (greedy > 0) answer["greedy"] = Greedy(*fused, ids, pixels, greedy);
-    out["responses"].push_back(answer);
-  }
-  std::cout << out.dump() << "\n";
-  return absl::OkStatus();
+std::shared_ptr<const Image> BenchPicture(const ModelConfig& config) {
+  const int side = ImageSize(config);
+  return std::make_shared<Image>(Image{side, side, std::vector<uint8_t>(static_cast<size_t>(3) * side * side, 99)});
 }
 
 std::vector<int32_t> BenchIds(const ModelConfig& config, int length, uint64_t seed) {
@@ -106,16 +49,21 @@ std::vector<int32_t> BenchIds(const ModelConfig& config, int length, uint64_t se
     const int32_t id = static_cast<int32_t>(random.Below(config.text.vocab));
     if (id != config.image_token_id) ids.push_back(id);
   }
-  if (config.has_vision && length > config.image_tokens + 2) std::fill_n(ids.begin() + 1, config.image_tokens, config.image_token_id);
+  const int slots = config.has_vision ? ImageTokens(config.processor, ImageSize(config), ImageSize(config)).value_or(length) : length;
+  if (length > slots + 2) std::fill_n(ids.begin() + 1, slots, config.image_token_id);
   return ids;
 }
 
 // Exactly --new tokens a row: the kernels run below the engine's sampling, which may stop early.
 absl::Status GenerateBench(const Options& o) {
   SWERVE_ASSIGN_OR_RETURN(ModelConfig config, LoadModelConfig(o.model));
-  SWERVE_ASSIGN_OR_RETURN(TensorMap tensors, LoadTensors(o.model, config));
+  SWERVE_ASSIGN_OR_RETURN(const MappedTensors tensors, MapTensors(o.model, config));
   SWERVE_ASSIGN_OR_RETURN(std::shared_ptr<const FusedModel> model, FusedModel::Create(config, tensors));
-  std::vector<float> pixels(config.has_vision ? 3 * config.vision.image * config.vision.image : 0, 0.5f);
+  FusedModel::Images picture;
+  if (config.has_vision) {
+    SWERVE_ASSIGN_OR_RETURN(ProcessedImage processed, VisionInput(config, *BenchPicture(config)));
+    picture.push_back(std::make_shared<const ProcessedImage>(std::move(processed)));
+  }
   std::vector<double> prefill(o.threads), decode(o.threads);
   auto work = [&](int thread) {
     FusedModel::Scratch scratch;
@@ -128,7 +76,7 @@ absl::Status GenerateBench(const Options& o) {
     for (int i = thread; i < o.scenes; i += o.threads) {
       const auto ids = BenchIds(config, o.prompt, i);
       const bool image = config.has_vision && ids[std::min<size_t>(1, ids.size() - 1)] == config.image_token_id;
-      model->Prefill(ids, image ? pixels.data() : nullptr, &prompts[i], logits.data(), &scratch);
+      if (!model->Prefill(ids, image ? picture : FusedModel::Images(), &prompts[i], logits.data(), &scratch).ok()) std::abort();  // BenchIds fit
       for (int g = 0; g < o.group; ++g) {
         rows.push_back(std::make_unique<FusedModel::Row>());
         rows.back()->prompt = &prompts[i];
@@ -175,9 +123,8 @@ absl::Status TrainBench(const Options& o) {
     row.prompt_ids = BenchIds(policy->config(), prompt, i / o.group);
     row.response_ids = BenchIds(policy->config(), std::max(1, std::min(o.tokens, o.length - prompt)), 1000 + i);
     std::replace(row.response_ids.begin(), row.response_ids.end(), policy->config().image_token_id, 0);
-    const int side = policy->config().vision.image;
     if (i % o.group == 0 && std::count(row.prompt_ids.begin(), row.prompt_ids.end(), policy->config().image_token_id) > 0) {
-      image = std::make_shared<Image>(Image{side, side, std::vector<uint8_t>(3 * side * side, 99)});
+      image = BenchPicture(policy->config());
     }
     row.image = image;
     rows.push_back(std::move(row));
@@ -209,11 +156,22 @@ void AddPolicyCommands(CLI::App& app) {
   CLI::App* policy = app.add_subcommand("policy", "What a model computes, and how fast");
   policy->require_subcommand(1);
   CLI::App* logprobs = policy->add_subcommand("logprobs", "Log-probabilities of given token ids, and greedy continuations.\n"
-      "Input: {\"requests\": [{\"ids\": [...], \"images\": [\"file.png\"], \"greedy\": 64}]}, image placeholders expanded in ids.\n"
+      "Input: {\"requests\": [{\"ids\": [...], \"images\": [\"file.png\", ...], \"greedy\": 64}]}, image placeholders expanded in ids.\n"
       "Output: {\"responses\": [{\"logprobs\": [log p(ids[t] | ids[<t]) for t >= 1], \"greedy\": [ids]}]}");
-  logprobs->add_option("--in", o->in, "JSON file")->required();
-  logprobs->add_option("--dtype", o->dtype, "float32")->capture_default_str();
-  run(logprobs, [o] { return Logprobs(*o); });
+  logprobs->add_option("--in", o->logprobs.in, "JSON file")->required();
+  logprobs->add_option("--gradients", o->logprobs.gradients, "safetensors file to write: gradients of the summed negative log-probabilities");
+  logprobs->add_flag("--kernels", o->logprobs.kernels, "greedy continuations on the generation engine's kernels");
+  run(logprobs, [o] { return PrintLogprobs(o->logprobs); });
+  CLI::App* save = policy->add_subcommand("save", "Writes a model directory anew in its own layout, an adapter merged into it");
+  save->add_option("--out", o->logprobs.out, "directory to write; appears complete or not at all");
+  save->add_option("--adapter-out", o->logprobs.adapter_out, "PEFT directory to write: the adapter by itself");
+  run(save, [o] { return SavePolicy(o->logprobs); });
+  for (CLI::App* c : {logprobs, save}) {
+    c->add_option("--model", o->logprobs.model, "Hugging Face directory")->required();
+    c->add_option("--adapter", o->logprobs.adapter, "PEFT directory of a LoRA adapter over it");
+    c->add_option("--dtype", o->logprobs.dtype, "float32 or bfloat16")->capture_default_str();
+    c->add_option("--threads", o->logprobs.threads, "compute threads")->capture_default_str()->check(CLI::Range(1, 256));
+  }
   CLI::App* generate = policy->add_subcommand("generate-bench", "Tokens per second of prompts and of decoding, one JSON line");
   generate->add_option("--scenes", o->scenes, "prompts")->capture_default_str()->check(CLI::Range(1, 1 << 16));
   generate->add_option("--prompt", o->prompt, "tokens of a prompt")->capture_default_str()->check(CLI::Range(2, 1 << 16));
@@ -227,7 +185,7 @@ void AddPolicyCommands(CLI::App& app) {
     c->add_option("--group", o->group, "samples that share a prompt")->capture_default_str()->check(CLI::Range(1, 1 << 12));
     c->add_option("--new", o->tokens, "response tokens of a row")->capture_default_str()->check(CLI::Range(1, 1 << 16));
   }
-  for (CLI::App* c : {logprobs, generate, train}) {
+  for (CLI::App* c : {generate, train}) {
     c->add_option("--model", o->model, "Hugging Face directory")->capture_default_str();
     c->add_option("--threads", o->threads, "compute threads")->capture_default_str()->check(CLI::Range(1, 256));
   }

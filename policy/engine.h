@@ -82,7 +82,7 @@ class Engine {
   virtual absl::Status Check(const GenerateRequest& request) const = 0;
 
   // Swaps weights whole: a Generate under way ends with the weights it began with. The directory must hold the same
-  // architecture, and model.safetensors the bytes that the manifest's checksum says, when it says one. On error
+  // architecture, and the weights' files the bytes that the manifest's checksum says, when it says one. On error
   // (NOT_FOUND, INVALID_ARGUMENT, DATA_LOSS: other bytes than announced) the old weights stay.
   virtual absl::Status LoadWeights(const v1::PolicyManifest& policy) = 0;
 

@@ -1,5 +1,6 @@
 // The whole model on kernels of its own (policy/kernels.h): no tensor library, no dispatch, buffers reused. Prompts are
-// run once and their keys and values shared by every row that continues them. fp32, CPU.
+// run once and their keys and values shared by every row that continues them. fp32, CPU. InternVL,
+// Qwen2.5-VL and Qwen2.5 text.
 // Immutable once created; any number of threads may use one, each with a Scratch of its own.
 #ifndef SWERVE_POLICY_FUSED_MODEL_H_
 #define SWERVE_POLICY_FUSED_MODEL_H_
@@ -19,9 +20,10 @@ class FusedModel {
  public:
   // Keys and values of consecutive tokens: per layer and key head, keys as
   // kernels::KeyIndex has them, values as [length, head_dim]. `stride` positions of room, a multiple of 32.
+  // `next`: rotary position of the token after a prompt; with M-RoPE not its length.
   struct Cache {
     void Reset(const FusedModel& model, int capacity);
-    int length = 0, capacity = 0, stride = 0;
+    int length = 0, capacity = 0, stride = 0, next = 0;
     std::vector<float> keys, values;
   };
   // One sequence being continued: what it shares and what is its own.
@@ -33,13 +35,19 @@ class FusedModel {
     std::vector<float> x, n, qkv, attention, wide, narrow, scores, keys;
   };
 
-  // INVALID_ARGUMENT when the shape does not fit the kernels (head_dim must be a multiple of 8).
-  static absl::StatusOr<std::shared_ptr<const FusedModel>> Create(const ModelConfig& config, const TensorMap& tensors,
+  static constexpr int kMaxGroup = 64;         // query heads of one key head
+  static constexpr int kMaxPositions = 1 << 17;  // rotary positions held in tables; longer sequences are refused
+  using Images = std::vector<std::shared_ptr<const ProcessedImage>>;
+
+  // UNIMPLEMENTED names the shape that does not fit the kernels (head_dim must be a multiple of 8).
+  static absl::Status Check(const ModelConfig& config);
+  // Converts and packs `tensors`, which may be unmapped afterwards. Errors as above.
+  static absl::StatusOr<std::shared_ptr<const FusedModel>> Create(const ModelConfig& config, const MappedTensors& tensors,
                                                                   const kernels::Table& kernels = kernels::Best());
 
-  // Runs a prompt. `pixels` ([3, image, image]) fills the placeholders in `ids`; null when there are none. Fills `cache`
-  // and the logits after the last token (logit_stride() floats).
-  void Prefill(absl::Span<const int32_t> ids, const float* pixels, Cache* cache, float* logits, Scratch* scratch) const;
+  // Runs a prompt. `images` fill the placeholders in `ids` in order. Fills `cache` and the logits after the last token
+  // (logit_stride() floats). INVALID_ARGUMENT: placeholders do not fit the images.
+  absl::Status Prefill(const std::vector<int32_t>& ids, const Images& images, Cache* cache, float* logits, Scratch* scratch) const;
   // Feeds tokens[i] to rows[i] and writes its logits at logits + i·logit_stride(). Own caches must have room.
   void Step(absl::Span<Row* const> rows, absl::Span<const int32_t> tokens, float* logits, Scratch* scratch) const;
 
@@ -58,13 +66,17 @@ class FusedModel {
   };
   struct VisionLayer {
     std::vector<float> norm1, bias1, norm2, bias2;
-    Matrix qkv, proj, fc1, fc2;  // layer scale folded into proj and fc2
+    Matrix qkv, proj, fc1, fc2;  // InternViT: layer scale folded into proj and fc2; Qwen: fc1 is gate and up
   };
+  class Loader;
   explicit FusedModel(const kernels::Table& k) : k_(k) {}
   void Multiply(const Matrix& m, const float* a, int64_t lda, int rows, float* c, int64_t ldc, bool add) const;
   void Rope(float* head, int position) const;
-  void Vision(const float* pixels, float* features, Scratch* s) const;
-  void VisionAttention(int tokens, Scratch* s) const;
+  void Rope(float* head, const int32_t* positions, int64_t stride) const;
+  absl::StatusOr<std::vector<float>> Features(const Images& images, int slots, Scratch* s) const;
+  void InternVit(const float* pixels, float* features, Scratch* s) const;
+  void QwenVision(const ProcessedImage& image, float* features, Scratch* s) const;
+  void VisionAttention(const std::vector<int>& tokens, Scratch* s) const;
   void AfterAttention(const Layer& layer, int rows, Scratch* s) const;
   void Attend(const float* q, int layer, int head, const Cache& a, int a_count, const Cache* b, int b_count, float* out, Scratch* s) const;
   void Put(const float* k, const float* v, int layer, int head, int at, Cache* cache) const;
@@ -76,7 +88,8 @@ class FusedModel {
   std::vector<Layer> layers_;
   Matrix head_;
   Matrix patch_, linear1_, linear2_;
-  std::vector<float> position_, projector_norm_, projector_bias_;
+  std::vector<float> position_, projector_norm_, projector_bias_, final_norm_, final_bias_;
+  std::vector<int> axis_;  // M-RoPE: which of the three positions a rotary frequency follows
   std::vector<VisionLayer> vision_;
 };
 

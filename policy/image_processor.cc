@@ -48,7 +48,7 @@ class Fields {
     }
   }
   void Only(const char* key, const Json& want) {
-    if (const Json* v = Get(key); v != nullptr && *v != want) Fail(key, absl::StrCat("= ", v->dump(), " is not supported (only ", want.dump(), ")"));
+    if (const Json* v = Get(key); v != nullptr && *v != want) Fail(key, absl::StrCat("= ", v->is_structured() ? v->type_name() : v->dump(-1, ' ', true, Json::error_handler_t::replace), " is not supported (only ", want.dump(), ")"));
   }
   void Fail(absl::string_view key, absl::string_view what) {
     if (status.ok()) status = absl::InvalidArgumentError(absl::StrCat(where_, ": ", key, " ", what));
@@ -284,7 +284,7 @@ absl::StatusOr<ImageProcessorConfig> LoadImageProcessorConfig(const std::string&
     }
     SWERVE_RETURN_IF_ERROR(ReadPatches(p, from, &c));
   } else {
-    return absl::InvalidArgumentError(absl::StrCat(dir, "/config.json: model_type ", type.dump(), " takes no pictures that are known here (internvl, internvl_chat, qwen2_5_vl)"));
+    return absl::InvalidArgumentError(absl::StrCat(dir, "/config.json: model_type ", type.is_structured() ? type.type_name() : type.dump(-1, ' ', true, Json::error_handler_t::replace), " takes no pictures that are known here (internvl, internvl_chat, qwen2_5_vl)"));
   }
   if (c.kind == Config::Kind::kTiles) {
     if (int64_t{c.tile} * c.tile * c.max_tiles > kMaxImagePixels) return absl::InvalidArgumentError(absl::StrCat(dir, ": ", c.max_tiles, " tiles of ", c.tile, " pixels are beyond the limit of ", kMaxImagePixels, " pixels"));

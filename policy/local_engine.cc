@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <cstdlib>
 #include <thread>
+
+#include <spdlog/spdlog.h>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "base/random.h"
-#include "base/sha256.h"
 #include "base/status.h"
 #include "policy/checkpoint.h"
 #include "policy/codec.h"
@@ -23,7 +25,7 @@ namespace {
 struct Group {
   const GenerateRequest* request;
   GenerateResult* result;
-  std::vector<float> pixels;
+  FusedModel::Images images;
   FusedModel::Cache cache;
   size_t left = 0;  // responses not ended
 };
@@ -76,7 +78,7 @@ class LocalEngine : public Engine {
     return ResponseIds(*tokenizer_, config_, response_text);
   }
   std::string TokenBytes(int32_t id) const override { return IsEnd(id) ? "" : tokenizer_->Bytes(id); }
-  int image_size() const override { return config_.vision.image; }
+  int image_size() const override { return ImageSize(config_); }
 
  private:
   absl::StatusOr<std::vector<int32_t>> TurnIds(const std::vector<Turn>& turns) const;
@@ -97,6 +99,9 @@ class LocalEngine : public Engine {
 
 absl::StatusOr<std::vector<int32_t>> LocalEngine::TurnIds(const std::vector<Turn>& turns) const {
   std::vector<int32_t> ids;
+  if (config_.model_type == "qwen2_5_vl" && turns[0].role != "system") {
+    ids = tokenizer_->Encode("<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n");
+  }
   for (const Turn& turn : turns) {
     for (int32_t id : tokenizer_->Encode(absl::StrCat("<|im_start|>", turn.role, "\n", turn.text, "<|im_end|>\n"))) {
       if (config_.has_vision && id == config_.image_token_id) return absl::InvalidArgumentError("an earlier turn's text holds an image placeholder token");
@@ -115,7 +120,7 @@ absl::StatusOr<std::shared_ptr<Group>> LocalEngine::Prepare(const GenerateReques
   group->left = request.seeds.size();
   group->request = &request;
   group->result = result;
-  SWERVE_ASSIGN_OR_RETURN(result->prompt_ids, PromptIds(*tokenizer_, config_, request.prompt.text, request.prompt.image != nullptr));
+  SWERVE_ASSIGN_OR_RETURN(result->prompt_ids, PromptIds(*tokenizer_, config_, request.prompt.text, request.prompt.image.get(), request.prompt.before.empty()));
   if (!request.prompt.before.empty()) {
     SWERVE_ASSIGN_OR_RETURN(std::vector<int32_t> before, TurnIds(request.prompt.before));
     result->prompt_ids.insert(result->prompt_ids.begin(), before.begin(), before.end());
@@ -128,7 +133,8 @@ absl::StatusOr<std::shared_ptr<Group>> LocalEngine::Prepare(const GenerateReques
     if (id >= config_.text.vocab) return absl::InvalidArgumentError(absl::StrCat("token id ", id, " is outside the model's vocabulary"));
   }
   if (request.prompt.image) {
-    SWERVE_ASSIGN_OR_RETURN(group->pixels, Pixels(*request.prompt.image, config_));
+    SWERVE_ASSIGN_OR_RETURN(ProcessedImage image, VisionInput(config_, *request.prompt.image));
+    group->images.push_back(std::make_shared<const ProcessedImage>(std::move(image)));
   }
   for (uint64_t seed : request.seeds) result->responses.emplace_back().set_seed(seed);
   return group;
@@ -224,7 +230,12 @@ void LocalEngine::Work(const FusedModel& model, std::vector<std::shared_ptr<Grou
         if (i >= groups->size()) break;
         group = std::move((*groups)[i]);
         begun = 0;
-        model.Prefill(group->result->prompt_ids, group->pixels.empty() ? nullptr : group->pixels.data(), &group->cache, first.data(), &scratch);
+        const absl::Status status = model.Prefill(group->result->prompt_ids, group->images, &group->cache, first.data(), &scratch);
+        if (!status.ok()) {  // Prepare made ids and images to fit
+          spdlog::critical("prompt: {}", status.ToString());
+          std::abort();
+        }
+        group->images.clear();
       }
       std::unique_ptr<Sequence> s;
       if (spare.empty()) {
@@ -307,13 +318,13 @@ absl::StatusOr<std::vector<GenerateResult>> LocalEngine::Generate(absl::Span<con
 
 absl::Status LocalEngine::LoadWeights(const v1::PolicyManifest& policy) {
   if (!policy.checksum().empty()) {
-    SWERVE_ASSIGN_OR_RETURN(const std::string found, Sha256OfFile(policy.directory() + "/model.safetensors"));
+    SWERVE_ASSIGN_OR_RETURN(const std::string found, WeightsChecksum(policy.directory()));
     if (found != policy.checksum()) {
-      return absl::DataLossError(absl::StrCat(policy.directory(), "/model.safetensors has SHA-256 ", found, ", version ",
+      return absl::DataLossError(absl::StrCat("the weights in ", policy.directory(), " have SHA-256 ", found, ", version ",
                                               policy.version(), " was announced with ", policy.checksum()));
     }
   }
-  SWERVE_ASSIGN_OR_RETURN(TensorMap tensors, LoadTensors(policy.directory(), config_));
+  SWERVE_ASSIGN_OR_RETURN(const MappedTensors tensors, MapTensors(policy.directory(), config_));
   SWERVE_ASSIGN_OR_RETURN(std::shared_ptr<const FusedModel> model, FusedModel::Create(config_, tensors));
   absl::MutexLock lock(&mutex_);
   model_ = std::move(model);
@@ -329,6 +340,8 @@ absl::StatusOr<std::unique_ptr<Engine>> CreateLocalEngine(const EngineOptions& o
   }
   if (options.threads < 1 || options.max_batch < 1) return absl::InvalidArgumentError("threads and max_batch must be at least 1");
   SWERVE_ASSIGN_OR_RETURN(ModelConfig config, LoadModelConfig(options.model_dir));
+  SWERVE_RETURN_IF_ERROR(FusedModel::Check(config));
+  config.text.max_positions = std::min(config.text.max_positions, FusedModel::kMaxPositions);
   SWERVE_ASSIGN_OR_RETURN(std::unique_ptr<const Tokenizer> tokenizer, Tokenizer::Load(options.model_dir));
   if (config.eos.empty()) {
     if (int32_t id = tokenizer->Id("<|im_end|>"); id >= 0) config.eos.push_back(id);

@@ -1,12 +1,11 @@
-// The policy as a differentiable LibTorch module: InternViT → pixel shuffle → MLP → Qwen2.5 decoder (spec models.md 2.1,
-// 2.2). The learner trains it; the engine (policy/engine.h) samples the same weights with kernels of its own.
-// Not thread-safe. Needs LibTorch: include only from rooms that do.
+// The policy as a differentiable LibTorch module: InternVL3, Qwen2.5-VL or Qwen2.5 text (spec models.md 2.1–2.3), whole or
+// with low-rank adapters. The learner trains it; the engine (policy/engine.h) samples the same weights with kernels of
+// its own. Not thread-safe. Needs LibTorch: include only from rooms that do.
 #ifndef SWERVE_POLICY_MODEL_H_
 #define SWERVE_POLICY_MODEL_H_
 
 #include <torch/torch.h>
 
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,23 +13,40 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "base/image.h"
+#include "policy/lora.h"
 #include "policy/model_config.h"
 #include "policy/tokenizer.h"
+#include "policy/torch_weights.h"
 
 namespace swerve {
 
 class Policy : public torch::nn::Module {
  public:
+  using Images = std::vector<std::shared_ptr<const ProcessedImage>>;
+
   // One prompt with one response. Ids come from GenerateResult, placeholders expanded; the image is null for text.
   struct Row {
     std::vector<int32_t> prompt_ids, response_ids;
     std::shared_ptr<const Image> image;
   };
 
-  // Reads a Hugging Face directory. NOT_FOUND; INVALID_ARGUMENT names the field or tensor; UNAVAILABLE: device.
-  static absl::StatusOr<std::shared_ptr<Policy>> Load(const std::string& dir, torch::Device device = torch::kCPU);
-  // Writes a directory that transformers and Load read; complete or not at all.
+  // Reads a Hugging Face directory; weights become `dtype` (kFloat32, kBFloat16), which is what is computed in. NOT_FOUND;
+  // INVALID_ARGUMENT names the field or tensor; UNAVAILABLE: device.
+  static absl::StatusOr<std::shared_ptr<Policy>> Load(const std::string& dir, torch::Device device = torch::kCPU,
+                                                      torch::ScalarType dtype = torch::kFloat32);
+  // Writes a directory that transformers and Load read, in the layout it was loaded from, adapters merged; complete or
+  // not at all.
   absl::Status Save(const std::string& dir) const;
+
+  // Freezes every weight and adds trainable adapters, which change nothing yet. INVALID_ARGUMENT: no such modules.
+  absl::Status AddAdapters(const LoraOptions& options);
+  // Adds the adapters of a PEFT directory, trainable or merged on the spot. INVALID_ARGUMENT: another base, a kind of
+  // adapter that is not supported.
+  absl::Status LoadAdapters(const std::string& dir);
+  absl::Status SaveAdapters(const std::string& dir) const;
+  bool has_adapters() const { return !weights_.adapters.empty(); }
+  // Off: the model as it was before adapters, the frozen reference.
+  void UseAdapters(bool on) { weights_.adapters_on = on; }
 
   // OK, or INVALID_ARGUMENT: empty parts, ids out of range, placeholders that do not fit the image, too long.
   absl::Status Check(absl::Span<const Row> rows) const;
@@ -41,27 +57,31 @@ class Policy : public torch::nn::Module {
   torch::Tensor Logprobs(absl::Span<const Row> rows, double temperature);
   // Mean cross-entropy of the response tokens (nats per token): the supervised loss. Scalar, differentiable.
   torch::Tensor SftLoss(absl::Span<const Row> rows);
-  // Logits of every position of one sequence, float32 [ids, vocabulary]. For parity checks.
-  torch::Tensor Logits(const std::vector<int32_t>& ids, const std::shared_ptr<const Image>& image);
+
+  // For parity checks: logits of every position of one sequence, float32 [ids, vocabulary], and the most likely
+  // continuation, at most `count` tokens, an end token included. Images (VisionInput) in order of their placeholders;
+  // without any, placeholders are tokens as others. What does not fit throws c10::Error.
+  torch::Tensor Logits(const std::vector<int32_t>& ids, const Images& images);
+  std::vector<int32_t> Greedy(const std::vector<int32_t>& ids, const Images& images, int count);
 
   // Frozen: vision tower and projector take no gradient (RL default); their forward pass then records nothing.
   void FreezeVision(bool frozen);
 
   const ModelConfig& config() const { return config_; }
-  const Tokenizer& tokenizer() const { return *tokenizer_; }
+  // Null: the directory has no tokenizer.json.
+  const Tokenizer* tokenizer() const { return tokenizer_.get(); }
   // Directory whose config and tokenizer files Save copies.
   const std::string& directory() const { return directory_; }
-  // Parameter of a canonical name (policy/checkpoint.h). nn::Module's own names have '/' for '.'.
+  // Parameter of a canonical name (policy/weight_names.h). nn::Module's own names have '/' for '.'.
   const torch::Tensor& weight(const std::string& name) const { return weights_.at(name); }
+  const TorchWeights& weights() const { return weights_; }
 
  private:
   struct Batch;
   Policy() = default;
-  torch::Tensor Linear(const torch::Tensor& x, const std::string& name, bool bias) const;
-  torch::Tensor Vision(const torch::Tensor& pixels) const;
-  torch::Tensor Features(const std::vector<std::shared_ptr<const Image>>& images) const;
+  absl::Status Register(std::map<std::string, Adapter> adapters);
+  torch::Tensor Embed(const Batch& batch) const;
   torch::Tensor Decode(const Batch& batch) const;
-  torch::Tensor Head(const torch::Tensor& hidden) const;
   Batch MakeBatch(absl::Span<const Row> rows) const;
 
   ModelConfig config_;
@@ -69,7 +89,8 @@ class Policy : public torch::nn::Module {
   std::string directory_;
   torch::Device device_{torch::kCPU};
   bool vision_frozen_ = false;
-  std::map<std::string, torch::Tensor> weights_;
+  TorchWeights weights_;
+  LoraOptions lora_;
 };
 
 }  // namespace swerve

@@ -1,7 +1,6 @@
 #include "policy/prompt_input.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
@@ -9,85 +8,43 @@
 namespace swerve {
 namespace {
 
-// Weights of one output sample: Keys' cubic (a = -0.5), widened when shrinking, as Pillow does.
-struct Taps {
-  int first;
-  std::vector<float> weights;
-};
-
-std::vector<Taps> MakeTaps(int in, int out) {
-  const double scale = static_cast<double>(in) / out, stretch = std::max(scale, 1.0), support = 2.0 * stretch;
-  auto cubic = [](double x) {
-    x = std::abs(x);
-    if (x < 1) return (1.5 * x - 2.5) * x * x + 1;
-    if (x < 2) return ((-0.5 * x + 2.5) * x - 4) * x + 2;
-    return 0.0;
-  };
-  std::vector<Taps> taps(out);
-  for (int i = 0; i < out; ++i) {
-    const double centre = (i + 0.5) * scale;
-    const int lo = std::max(0, static_cast<int>(centre - support + 0.5));
-    const int hi = std::min(in, static_cast<int>(centre + support + 0.5));
-    double sum = 0;
-    std::vector<double> w;
-    for (int j = lo; j < hi; ++j) {
-      w.push_back(cubic((j - centre + 0.5) / stretch));
-      sum += w.back();
-    }
-    taps[i].first = lo;
-    for (double v : w) taps[i].weights.push_back(static_cast<float>(v / sum));
-  }
-  return taps;
-}
-
-// To bytes after each pass, as the reference processors have it.
-float ToByte(float v) { return std::clamp(std::round(v), 0.0f, 255.0f); }
-
-std::vector<float> Resize(const Image& image, int size) {
-  const std::vector<Taps> across = MakeTaps(image.width, size), down = MakeTaps(image.height, size);
-  std::vector<float> rows(static_cast<size_t>(image.height) * size * 3);
-  for (int y = 0; y < image.height; ++y) {
-    for (int x = 0; x < size; ++x) {
-      for (int c = 0; c < 3; ++c) {
-        float sum = 0;
-        for (size_t k = 0; k < across[x].weights.size(); ++k) {
-          sum += across[x].weights[k] * image.rgb[(static_cast<size_t>(y) * image.width + across[x].first + k) * 3 + c];
-        }
-        rows[(static_cast<size_t>(y) * size + x) * 3 + c] = ToByte(sum);
-      }
-    }
-  }
-  std::vector<float> out(static_cast<size_t>(size) * size * 3);
-  for (int y = 0; y < size; ++y) {
-    for (int i = 0; i < size * 3; ++i) {
-      float sum = 0;
-      for (size_t k = 0; k < down[y].weights.size(); ++k) sum += down[y].weights[k] * rows[static_cast<size_t>(down[y].first + k) * size * 3 + i];
-      out[static_cast<size_t>(y) * size * 3 + i] = ToByte(sum);
-    }
+// Bytes of a picture that already has the tile's size, scaled to [0, 1] and normalised; [3, tile, tile].
+std::vector<float> Normalised(const Image& image, const ImageProcessorConfig& c) {
+  std::vector<float> out(image.rgb.size());
+  const size_t plane = out.size() / 3;
+  for (int k = 0; k < 3; ++k) {
+    const float scale = 1.0f / (255.0f * c.std[k]), shift = -c.mean[k] / c.std[k];
+    for (size_t i = 0; i < plane; ++i) out[k * plane + i] = static_cast<float>(image.rgb[i * 3 + k]) * scale + shift;
   }
   return out;
 }
 
+void Append(const Tokenizer& tokenizer, absl::string_view text, std::vector<int32_t>* ids) {
+  for (int32_t id : tokenizer.Encode(text)) ids->push_back(id);
+}
+
 }  // namespace
 
-absl::StatusOr<std::vector<int32_t>> PromptIds(const Tokenizer& tokenizer, const ModelConfig& config,
-                                               absl::string_view text, bool with_image) {
-  if (with_image && !config.has_vision) return absl::InvalidArgumentError("the prompt has an image but the model is text only");
-  std::vector<int32_t> body = tokenizer.Encode(text);
-  if (config.has_vision && std::count(body.begin(), body.end(), config.image_token_id) > 0) {
+absl::StatusOr<std::vector<int32_t>> PromptIds(const Tokenizer& tokenizer, const ModelConfig& config, absl::string_view text,
+                                               const Image* image, bool first) {
+  if (image != nullptr && !config.has_vision) return absl::InvalidArgumentError("the prompt has an image but the model is text only");
+  const std::vector<int32_t> plain = tokenizer.Encode(text);
+  if (config.has_vision && std::count(plain.begin(), plain.end(), config.image_token_id) > 0) {
     return absl::InvalidArgumentError("the prompt's text holds an image placeholder token");
   }
-  std::vector<int32_t> ids = tokenizer.Encode(with_image ? "<|im_start|>user\n<img>" : "<|im_start|>user\n");
-  if (with_image) {
-    ids.insert(ids.end(), config.image_tokens, config.image_token_id);
-    // "</img>\n{text}" is encoded as one text: where the newline ends up is the tokenizer's matter.
-    body = tokenizer.Encode(absl::StrCat("</img>\n", text));
+  const bool qwen = config.model_type == "qwen2_5_vl";
+  std::vector<int32_t> ids;
+  if (qwen && first) Append(tokenizer, "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n", &ids);
+  if (image != nullptr) {
+    SWERVE_ASSIGN_OR_RETURN(const int count, ImageTokens(config.processor, image->height, image->width));
+    Append(tokenizer, qwen ? "<|im_start|>user\n<|vision_start|>" : "<|im_start|>user\n<img>", &ids);
+    ids.insert(ids.end(), count, config.image_token_id);
+    // Encoded as one text: where the newline ends up is the tokenizer's matter.
+    Append(tokenizer, absl::StrCat(qwen ? "<|vision_end|>" : "</img>\n", text), &ids);
   } else {
-    body = tokenizer.Encode(absl::StrCat("<|im_start|>user\n", text));
-    ids.clear();
+    Append(tokenizer, absl::StrCat("<|im_start|>user\n", text), &ids);
   }
-  ids.insert(ids.end(), body.begin(), body.end());
-  for (int32_t id : tokenizer.Encode("<|im_end|>\n<|im_start|>assistant\n")) ids.push_back(id);
+  Append(tokenizer, "<|im_end|>\n<|im_start|>assistant\n", &ids);
   return ids;
 }
 
@@ -97,25 +54,49 @@ std::vector<int32_t> ResponseIds(const Tokenizer& tokenizer, const ModelConfig& 
   return ids;
 }
 
-absl::StatusOr<std::vector<float>> Pixels(const Image& image, const ModelConfig& config) {
+absl::StatusOr<ProcessedImage> VisionInput(const ModelConfig& config, const Image& image) {
   if (!config.has_vision) return absl::InvalidArgumentError("the model takes no image");
-  if (image.height < 1 || image.width < 1 || image.height > 1 << 15 || image.width > 1 << 15 ||
-      image.rgb.size() != static_cast<size_t>(image.height) * image.width * 3) {
-    return absl::InvalidArgumentError(absl::StrCat("an image of ", image.width, "x", image.height, " holds ", image.rgb.size(), " bytes"));
+  const ImageProcessorConfig& c = config.processor;
+  const bool exact = c.kind == ImageProcessorConfig::Kind::kTiles && image.height == c.tile && image.width == c.tile;
+  if (!exact || image.rgb.size() != static_cast<size_t>(c.tile) * c.tile * 3) return ProcessImage(c, image);
+  SWERVE_ASSIGN_OR_RETURN(const int tokens, ImageTokens(c, image.height, image.width));
+  if (tokens != c.tokens_per_tile) return ProcessImage(c, image);
+  ProcessedImage out;
+  out.tiles = 1;
+  out.tokens = tokens;
+  out.values = Normalised(image, c);
+  return out;
+}
+
+absl::StatusOr<std::vector<int32_t>> RotaryPositions(const ModelConfig& config, const std::vector<int32_t>& ids,
+                                                     const std::vector<std::shared_ptr<const ProcessedImage>>& images) {
+  const size_t n = ids.size();
+  std::vector<int32_t> out(3 * n);
+  const bool grids = !config.text.mrope.empty() && !images.empty();
+  int32_t next = 0;
+  size_t image = 0;
+  for (size_t i = 0; i < n;) {
+    if (!grids || ids[i] != config.image_token_id) {
+      for (int axis = 0; axis < 3; ++axis) out[axis * n + i] = next;
+      ++next, ++i;
+      continue;
+    }
+    size_t end = i;
+    while (end < n && ids[end] == config.image_token_id) ++end;
+    if (image >= images.size()) return absl::InvalidArgumentError("there are more runs of image placeholders than images");
+    const ProcessedImage& p = *images[image++];
+    const int rows = p.grid_h / config.vision.merge, columns = p.grid_w / config.vision.merge;
+    if (static_cast<int64_t>(end - i) != int64_t{1} * p.grid_t * rows * columns) {
+      return absl::InvalidArgumentError(absl::StrCat("a run of ", end - i, " image placeholders where image ", image - 1, " has ", p.grid_t * rows * columns, " cells"));
+    }
+    for (int t = 0; t < p.grid_t; ++t) {
+      for (int r = 0; r < rows; ++r) {
+        for (int c = 0; c < columns; ++c, ++i) out[i] = next + t, out[n + i] = next + r, out[2 * n + i] = next + c;
+      }
+    }
+    next += std::max(rows, columns);
   }
-  const int size = config.vision.image;
-  std::vector<float> hwc;
-  if (image.height == size && image.width == size) {
-    hwc.assign(image.rgb.begin(), image.rgb.end());
-  } else {
-    hwc = Resize(image, size);
-  }
-  std::vector<float> out(hwc.size());
-  const size_t plane = static_cast<size_t>(size) * size;
-  for (int c = 0; c < 3; ++c) {
-    const float scale = 1.0f / (255.0f * config.image_std[c]), shift = -config.image_mean[c] / config.image_std[c];
-    for (size_t i = 0; i < plane; ++i) out[c * plane + i] = hwc[i * 3 + c] * scale + shift;
-  }
+  if (grids && image != images.size()) return absl::InvalidArgumentError("there are more images than runs of image placeholders");
   return out;
 }
 

@@ -2,6 +2,7 @@
 #ifndef SWERVE_POLICY_PROMPT_INPUT_H_
 #define SWERVE_POLICY_PROMPT_INPUT_H_
 
+#include <memory>
 #include <vector>
 
 #include "base/image.h"
@@ -10,18 +11,26 @@
 
 namespace swerve {
 
-// `<|im_start|>user\n<img><IMG_CONTEXT>×N</img>\n{text}<|im_end|>\n<|im_start|>assistant\n`; the image line only with one.
-// Marks of the template inside `text` are not expanded as special tokens of another image: an extra image placeholder
-// in the text is INVALID_ARGUMENT.
+// The user's turn and the opening of the answer, placeholders expanded to what `image` (null: none) takes:
+// InternVL `<|im_start|>user\n<img><IMG_CONTEXT>×N</img>\n{text}<|im_end|>\n<|im_start|>assistant\n`, Qwen2.5-VL
+// `<|im_start|>user\n<|vision_start|><|image_pad|>×N<|vision_end|>{text}…`, after its standing system turn when `first`
+// (nothing comes before this turn). INVALID_ARGUMENT: an image for a model that takes none, a placeholder in the text.
 absl::StatusOr<std::vector<int32_t>> PromptIds(const Tokenizer& tokenizer, const ModelConfig& config,
-                                               absl::string_view text, bool with_image);
+                                               absl::string_view text, const Image* image, bool first = true);
 
 // Ids of a written response, end-of-turn appended.
 std::vector<int32_t> ResponseIds(const Tokenizer& tokenizer, const ModelConfig& config, absl::string_view text);
 
-// Resized to image × image (bicubic with antialiasing when the size differs), scaled to [0, 1], normalised.
-// Layout [3, image, image]. INVALID_ARGUMENT when rgb does not hold height × width × 3 bytes.
-absl::StatusOr<std::vector<float>> Pixels(const Image& image, const ModelConfig& config);
+// What the vision tower takes of a picture (policy/image_processor.h). INVALID_ARGUMENT: rgb does not hold
+// height × width × 3 bytes, a size the model does not take, or a model that takes none.
+absl::StatusOr<ProcessedImage> VisionInput(const ModelConfig& config, const Image& image);
+
+// Rotary positions of a prompt, row-major [3, ids]: time, row and column. All three count tokens, except that a picture's
+// tokens lie on its grid of merged cells (M-RoPE, Qwen2.5-VL) and what follows starts after the largest of them.
+// `images` in order of their placeholders; a run of placeholders is one picture. Fails as transformers does where
+// grids and runs do not match.
+absl::StatusOr<std::vector<int32_t>> RotaryPositions(const ModelConfig& config, const std::vector<int32_t>& ids,
+                                                     const std::vector<std::shared_ptr<const ProcessedImage>>& images);
 
 }  // namespace swerve
 

@@ -244,7 +244,7 @@ RowCheck SmallModel() {
   model.text.max_positions = 20;
   model.has_vision = true;
   model.image_token_id = 99;
-  model.image_tokens = 4;
+  model.processor.tokens_per_tile = 4;
   return ChecksOf(model);
 }
 

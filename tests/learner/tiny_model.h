@@ -62,7 +62,7 @@ inline absl::Status MakeTinyModel(const std::string& dir, uint64_t seed) {
   SWERVE_RETURN_IF_ERROR(WriteFileAtomically(base + "/tokenizer.json", TinyTokenizer().dump()));
   SWERVE_ASSIGN_OR_RETURN(const ModelConfig parsed, LoadModelConfig(base));
   std::vector<std::vector<float>> held;
-  std::vector<NamedFloats> named;
+  std::vector<NamedTensor> named;
   Random random(StreamSeed(seed, HashName("tiny model")));
   for (const auto& [name, shape] : ExpectedTensors(parsed)) {
     int64_t size = 1;

@@ -113,8 +113,9 @@ TEST(Tokenizer, DamagedFilesAreNamedNotFatal) {
 
 TEST(FusedModel, ComputesWhatTransformersComputes) {
   SWERVE_ASSERT_OK_AND_ASSIGN(ModelConfig config, LoadModelConfig(kModel));
-  SWERVE_ASSERT_OK_AND_ASSIGN(TensorMap tensors, LoadTensors(kModel, config));
-  SWERVE_ASSERT_OK_AND_ASSIGN(std::vector<float> pixels, Pixels(*Picture(), config));
+  SWERVE_ASSERT_OK_AND_ASSIGN(MappedTensors tensors, MapTensors(kModel, config));
+  SWERVE_ASSERT_OK_AND_ASSIGN(ProcessedImage picture, VisionInput(config, *Picture()));
+  const FusedModel::Images one{std::make_shared<const ProcessedImage>(std::move(picture))}, none;
   for (const auto* table : {&kernels::Best(), &kernels::Portable()}) {
     SWERVE_ASSERT_OK_AND_ASSIGN(auto model, FusedModel::Create(config, tensors, *table));
     FusedModel::Scratch scratch;
@@ -123,7 +124,7 @@ TEST(FusedModel, ComputesWhatTransformersComputes) {
       const auto ids = c["ids"].get<std::vector<int32_t>>();
       FusedModel::Cache cache;
       // Greedy: a prompt run at once, then tokens one by one.
-      model->Prefill(ids, c["image"].get<bool>() ? pixels.data() : nullptr, &cache, logits.data(), &scratch);
+      ASSERT_OK(model->Prefill(ids, c["image"].get<bool>() ? one : none, &cache, logits.data(), &scratch));
       FusedModel::Row row{.prompt = &cache};
       row.own.Reset(*model, 24);
       FusedModel::Row* rows[] = {&row};
@@ -135,7 +136,7 @@ TEST(FusedModel, ComputesWhatTransformersComputes) {
       // Every prefix's prediction of the next token.
       const size_t from = c["image"].get<bool>() ? 6 : 1;
       for (size_t n = from; n < ids.size(); n += 7) {
-        model->Prefill({ids.data(), n}, c["image"].get<bool>() ? pixels.data() : nullptr, &cache, logits.data(), &scratch);
+        ASSERT_OK(model->Prefill({ids.begin(), ids.begin() + n}, c["image"].get<bool>() ? one : none, &cache, logits.data(), &scratch));
         std::vector<float> p = logits;
         float max;
         const double sum = table->exp_sum(p.data(), config.text.vocab, &max);
@@ -188,7 +189,7 @@ TEST(LocalEngine, TakesNewWeightsWholeOrNotAtAll) {
   // Other weights in another directory.
   SWERVE_ASSERT_OK_AND_ASSIGN(ModelConfig config, LoadModelConfig(kModel));
   SWERVE_ASSERT_OK_AND_ASSIGN(TensorMap tensors, LoadTensors(kModel, config));
-  std::vector<NamedFloats> named;
+  std::vector<NamedTensor> named;
   for (auto& [name, t] : tensors) {
     for (float& v : t.data) v *= 1.5f;
     named.push_back({name, t.shape, t.data.data()});

@@ -10,6 +10,7 @@
 #include "base/random.h"
 #include "base/status_matchers.h"
 #include "policy/engine.h"
+#include "policy/prompt_input.h"
 
 namespace swerve {
 namespace {
@@ -48,10 +49,12 @@ std::vector<Policy::Row> SampledRows(double temperature, std::vector<float>* log
 TEST(Policy, ComputesWhatTransformersComputes) {
   SWERVE_ASSERT_OK_AND_ASSIGN(auto policy, Policy::Load(kModel));
   const Json golden = Json::parse(*ReadFile(kData + "/golden.json"));
+  SWERVE_ASSERT_OK_AND_ASSIGN(ProcessedImage picture, VisionInput(policy->config(), *Picture()));
+  const Policy::Images one{std::make_shared<const ProcessedImage>(std::move(picture))}, none;
   torch::NoGradGuard no_grad;
   for (const Json& c : golden["cases"]) {
     const auto ids = c["ids"].get<std::vector<int32_t>>();
-    torch::Tensor lp = torch::log_softmax(policy->Logits(ids, c["image"].get<bool>() ? Picture() : nullptr), -1);
+    torch::Tensor lp = torch::log_softmax(policy->Logits(ids, c["image"].get<bool>() ? one : none), -1);
     for (size_t t = 1; t < ids.size(); ++t) {
       EXPECT_NEAR(lp.index({static_cast<int64_t>(t) - 1, ids[t]}).item<double>(), c["logprobs"][t - 1].get<double>(), 1e-5);
     }

@@ -1,0 +1,158 @@
+// FusedModel::Create: from a mapped checkpoint to packed matrices, one tensor converted at a time.
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include "base/status.h"
+#include "policy/fused_model.h"
+
+namespace swerve {
+
+using kernels::Padded;
+
+class FusedModel::Loader {
+ public:
+  Loader(const MappedTensors& tensors, FusedModel* m) : tensors_(tensors), m_(*m) {}
+
+  void Text() {
+    const TextConfig& t = m_.config_.text;
+    m_.embed_ = Get(kEmbeddingName);
+    m_.norm_ = Get("language_model.model.norm.weight");
+    m_.head_ = Stack({{tensors_.tensors.count(kHeadName) ? kHeadName : kEmbeddingName}});
+    for (int i = 0; i < t.layers; ++i) {
+      const std::string p = absl::StrCat(kTextPrefix, "layers.", i, "."), a = p + "self_attn.";
+      Layer& l = m_.layers_.emplace_back();
+      l.norm1 = Get(p + "input_layernorm.weight");
+      l.norm2 = Get(p + "post_attention_layernorm.weight");
+      l.qkv = Stack({Linear(a + "q_proj"), Linear(a + "k_proj"), Linear(a + "v_proj")});
+      l.o = Stack({Linear(a + "o_proj")});
+      l.gate_up = Stack({Linear(p + "mlp.gate_proj"), Linear(p + "mlp.up_proj")});
+      l.down = Stack({Linear(p + "mlp.down_proj")});
+    }
+    const int half = t.head_dim / 2;
+    m_.cos_.resize(static_cast<size_t>(t.max_positions) * half);
+    m_.sin_.resize(m_.cos_.size());
+    for (int i = 0; i < half; ++i) {
+      const float frequency = static_cast<float>(std::pow(t.rope_theta, -2.0 * i / t.head_dim));
+      for (int p = 0; p < t.max_positions; ++p) {
+        const float angle = static_cast<float>(p) * frequency;
+        m_.cos_[static_cast<size_t>(p) * half + i] = std::cos(angle);
+        m_.sin_[static_cast<size_t>(p) * half + i] = std::sin(angle);
+      }
+    }
+    for (size_t i = 0; i < t.mrope.size(); ++i) m_.axis_.insert(m_.axis_.end(), t.mrope[i], static_cast<int>(i % 3));
+  }
+
+  void InternVit() {
+    const VisionConfig& v = m_.config_.vision;
+    const std::string e = "vision_tower.embeddings.";
+    m_.patch_ = Stack({Linear(e + "patch_embeddings.projection")});
+    const int grid = v.image / v.patch;
+    m_.position_ = v.positions ? Get(e + "position_embeddings") : std::vector<float>((grid * grid + 1) * static_cast<size_t>(v.hidden));
+    const std::vector<float> token = Get(e + "cls_token");
+    for (int j = 0; j < v.hidden; ++j) m_.position_[j] += token[j];
+    for (int i = 0; i < v.layers; ++i) {
+      const std::string p = absl::StrCat("vision_tower.encoder.layer.", i, "."), a = p + "attention.";
+      VisionLayer& l = m_.vision_.emplace_back();
+      l.norm1 = Get(p + "layernorm_before.weight"), l.bias1 = Get(p + "layernorm_before.bias");
+      l.norm2 = Get(p + "layernorm_after.weight"), l.bias2 = Get(p + "layernorm_after.bias");
+      l.qkv = Stack({Linear(a + "q_proj"), Linear(a + "k_proj"), Linear(a + "v_proj")});
+      l.proj = Stack({Linear(a + "projection_layer", p + "lambda_1")});
+      l.fc1 = Stack({Linear(p + "mlp.fc1")});
+      l.fc2 = Stack({Linear(p + "mlp.fc2", p + "lambda_2")});
+    }
+    if (v.final_norm) m_.final_norm_ = Get("vision_tower.layernorm.weight"), m_.final_bias_ = Get("vision_tower.layernorm.bias");
+    const std::string j = "multi_modal_projector.";
+    m_.projector_norm_ = Get(j + "layer_norm.weight"), m_.projector_bias_ = Get(j + "layer_norm.bias");
+    m_.linear1_ = Stack({Linear(j + "linear_1")});
+    m_.linear2_ = Stack({Linear(j + "linear_2")});
+  }
+
+  void QwenVision() {
+    m_.patch_ = Stack({Linear("visual.patch_embed.proj")});
+    for (int i = 0; i < m_.config_.vision.layers; ++i) {
+      const std::string p = absl::StrCat("visual.blocks.", i, ".");
+      VisionLayer& l = m_.vision_.emplace_back();
+      l.norm1 = Get(p + "norm1.weight"), l.norm2 = Get(p + "norm2.weight");
+      l.qkv = Stack({Linear(p + "attn.qkv")});
+      l.proj = Stack({Linear(p + "attn.proj")});
+      l.fc1 = Stack({Linear(p + "mlp.gate_proj"), Linear(p + "mlp.up_proj")});
+      l.fc2 = Stack({Linear(p + "mlp.down_proj")});
+    }
+    m_.projector_norm_ = Get("visual.merger.ln_q.weight");
+    m_.linear1_ = Stack({Linear("visual.merger.mlp.0")});
+    m_.linear2_ = Stack({Linear("visual.merger.mlp.2")});
+  }
+
+ private:
+  struct Part {
+    std::string weight, bias = {}, scale = {};  // names; empty: none. The scale is per output row
+  };
+  std::vector<float> Get(const std::string& name) const { return tensors_.tensors.at(name).ToFloat(); }
+  Part Linear(const std::string& module, const std::string& scale = "") const {
+    const std::string bias = module + ".bias";
+    return {module + ".weight", tensors_.tensors.count(bias) ? bias : "", scale};
+  }
+  Matrix Stack(const std::vector<Part>& parts) const {
+    Matrix out;
+    bool any_bias = false;
+    for (const Part& p : parts) any_bias |= !p.bias.empty();
+    for (const Part& p : parts) {
+      const int n = static_cast<int>(tensors_.tensors.at(p.weight).shape[0]), padded = static_cast<int>(Padded(n));
+      std::vector<float> w = Get(p.weight), b(padded, 0.0f);
+      out.k = static_cast<int>(w.size() / n);
+      if (!p.bias.empty()) {
+        const std::vector<float> bias = Get(p.bias);
+        std::copy(bias.begin(), bias.end(), b.begin());
+      }
+      if (!p.scale.empty()) {
+        const std::vector<float> scale = Get(p.scale);
+        for (int i = 0; i < n; ++i) {
+          for (int j = 0; j < out.k; ++j) w[static_cast<size_t>(i) * out.k + j] *= scale[i];
+          b[i] *= scale[i];
+        }
+      }
+      const size_t at = out.packed.size();
+      out.packed.resize(at + static_cast<size_t>(padded) * out.k);
+      kernels::Pack(w.data(), n, out.k, out.packed.data() + at);
+      if (any_bias) out.bias.insert(out.bias.end(), b.begin(), b.end());
+      out.n += padded;
+    }
+    return out;
+  }
+
+  const MappedTensors& tensors_;
+  FusedModel& m_;
+};
+
+absl::Status FusedModel::Check(const ModelConfig& config) {
+  const TextConfig& t = config.text;
+  const VisionConfig& v = config.vision;
+  auto bad = [](auto... what) { return absl::UnimplementedError(absl::StrCat("the generation engine's kernels need ", what...)); };
+  if (t.head_dim % 8 != 0) return bad("a head_dim that is a multiple of 8, not ", t.head_dim);
+  if (t.hidden % kernels::kLanes != 0) return bad("a hidden_size that is a multiple of 16, not ", t.hidden);
+  if (t.heads / t.kv_heads > kMaxGroup) return bad("at most 64 query heads per key head");
+  if (!config.has_vision) return absl::OkStatus();
+  if (v.hidden % kernels::kLanes != 0 || v.hidden / v.heads % 8 != 0) {
+    return bad("a vision hidden_size that is a multiple of 16 and heads of a multiple of 8");
+  }
+  if (v.kind == VisionConfig::Kind::kInternVit && config.processor.tile / v.patch != v.image / v.patch) {
+    return bad("tiles of the size that the position embeddings are for, ", v.image, ", not ", config.processor.tile);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::shared_ptr<const FusedModel>> FusedModel::Create(const ModelConfig& config, const MappedTensors& tensors,
+                                                                     const kernels::Table& kernels) {
+  SWERVE_RETURN_IF_ERROR(Check(config));
+  std::shared_ptr<FusedModel> m(new FusedModel(kernels));
+  m->config_ = config;
+  m->config_.text.max_positions = std::min(config.text.max_positions, kMaxPositions);
+  Loader loader(tensors, m.get());
+  loader.Text();
+  if (config.has_vision && config.vision.kind == VisionConfig::Kind::kInternVit) loader.InternVit();
+  if (config.has_vision && config.vision.kind == VisionConfig::Kind::kQwen) loader.QwenVision();
+  return m;
+}
+
+}  // namespace swerve

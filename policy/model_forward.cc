@@ -195,10 +195,15 @@ std::vector<int32_t> Policy::Greedy(const std::vector<int32_t>& ids, const Image
   };
   std::vector<int32_t> out;
   int64_t token = run(x, Flat(prompt.positions));
-  for (int64_t at = prompt.next[0];; ++at) {
+  // As transformers' generate: each axis goes on from the last token's. That is not where training goes on
+  // (RotaryPositions) when a prompt ends inside a picture.
+  std::vector<int64_t> at;
+  for (const auto& axis : prompt.positions) at.push_back(axis.back());
+  while (true) {
+    for (int64_t& p : at) ++p;
     out.push_back(static_cast<int32_t>(token));
     if (static_cast<int>(out.size()) >= count || std::find(config_.eos.begin(), config_.eos.end(), token) != config_.eos.end()) return out;
-    token = run(torch::embedding(weights_.at(kEmbeddingName), Index({token}, device_)), {at, at, at});
+    token = run(torch::embedding(weights_.at(kEmbeddingName), Index({token}, device_)), at);
   }
 }
 

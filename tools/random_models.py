@@ -138,7 +138,7 @@ def prefixed(kind, tensors):
 def save(model, directory, layout, processor, dtype=torch.float32):
     directory = pathlib.Path(directory)
     kind = model.config.model_type
-    model.to(dtype).save_pretrained(directory, **({"max_shard_size": "100KB"} if layout == "sharded" else {}))
+    model.to(dtype).save_pretrained(directory, **({"max_shard_size": "40KB"} if layout == "sharded" else {}))
     if processor:
         (directory / "preprocessor_config.json").write_text(json.dumps(processor))
     weights, config = directory / "model.safetensors", directory / "config.json"
@@ -191,11 +191,11 @@ def picture(height, width, seed):
 
 
 def prompt(config, r, length, slots):
-    """Random ids with runs of placeholders at random places, never side by side."""
+    """Random ids with runs of placeholders at random places, never side by side, never last."""
     text = config if config.model_type == "qwen2" else config.text_config
     taken = [getattr(config, k) for k in ("image_token_id", "video_token_id") if hasattr(config, k)]
     ids = [r.choice([i for i in range(text.vocab_size) if i not in taken]) for _ in range(length)]
-    for at, n in sorted(zip(r.sample(range(length + 1), len(slots)), slots), reverse=True):
+    for at, n in sorted(zip(r.sample(range(length), len(slots)), slots), reverse=True):
         ids[at:at] = [("slots", n)]
     flat, runs = [], iter(slots)
     for i in ids:

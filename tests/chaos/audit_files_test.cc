@@ -37,7 +37,7 @@ class AuditFilesTest : public testing::Test {
     const std::string policy = Dir(step) + "/trainer/policy/model.safetensors";
     ASSERT_OK(MakeDirectories(Dir(step) + "/trainer/policy"));
     const std::vector<float> data(6, static_cast<float>(step));
-    const NamedFloats tensor{"w", {2, 3}, data.data()};
+    const NamedTensor tensor{"w", {2, 3}, data.data()};
     ASSERT_OK(WriteSafetensors(policy, {&tensor, 1}));
     const nlohmann::json state = {
         {"step", step},

@@ -131,6 +131,7 @@ class SftRun {
       }
     }
     SWERVE_RETURN_IF_ERROR(policy_->Save(options_.out_dir));
+    if (policy_->has_adapters()) SWERVE_RETURN_IF_ERROR(policy_->SaveAdapters(options_.out_dir + "/adapter"));
     std::error_code error;
     std::filesystem::remove_all(options_.out_dir + ".checkpoints", error);
     const size_t tenth = std::max<size_t>(1, losses_.size() / 10);
@@ -172,7 +173,7 @@ class SftRun {
 
   absl::Status SaveCheckpointNow() {
     return checkpoints_.Save(step_, {{"losses", losses_}}, [&](const std::string& dir) -> absl::Status {
-      SWERVE_RETURN_IF_ERROR(policy_->Save(dir + "/policy"));
+      SWERVE_RETURN_IF_ERROR(policy_->has_adapters() ? policy_->SaveAdapters(dir + "/policy") : policy_->Save(dir + "/policy"));
       return optimiser_.Save(dir + "/optimiser.safetensors");
     });
   }
@@ -197,6 +198,11 @@ absl::StatusOr<SftResult> TrainSft(const SftTrainOptions& options, const SftSour
     torch::set_num_threads(options.threads);
     SWERVE_ASSIGN_OR_RETURN(std::shared_ptr<Policy> policy, Policy::Load(options.model_dir, torch::Device(options.device)));
     if (policy->tokenizer() == nullptr) return absl::NotFoundError(options.model_dir + "/tokenizer.json is missing");
+    if (options.lora_rank != 0) {
+      LoraOptions lora{.rank = options.lora_rank, .alpha = options.lora_alpha, .seed = options.seed};
+      if (!options.lora_target_modules.empty()) lora.targets = options.lora_target_modules;
+      SWERVE_RETURN_IF_ERROR(policy->AddAdapters(lora));
+    }
     SftRun run(options, source, std::move(policy));
     return run.Train();
   } catch (const std::exception& e) {

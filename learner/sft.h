@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "learner/sft_data.h"
@@ -24,6 +25,10 @@ struct SftTrainOptions {
   std::string lr_scheduler = "cosine";
   int threads = 1;        // compute threads; another one makes the examples
   std::string device = "cpu";
+  int lora_rank = 0;      // 0: all weights; otherwise adapters alone, merged into out_dir and by themselves in out_dir/adapter
+  double lora_alpha = 32;
+  std::vector<std::string> lora_target_modules;  // empty: every linear layer of the decoder
+  uint64_t seed = 0;      // of the adapters' start
   uint64_t checkpoint_every = 500;  // steps; 0: none. In <out_dir>.checkpoints, removed when training is done
   bool resume = false;              // go on from the newest of them
 };

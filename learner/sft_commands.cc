@@ -27,7 +27,7 @@ absl::Status RunSft(Options o) {
   SWERVE_ASSIGN_OR_RETURN(const ModelConfig model, LoadModelConfig(o.train.model_dir));
   SWERVE_ASSIGN_OR_RETURN(std::shared_ptr<const SceneStore> store, SceneStore::Open(o.scenes));
   SftOptions data;
-  data.seed = o.seed;
+  data.seed = o.train.seed = o.seed;
   data.image_size = ImageSize(model);
   data.mix = SftMix::StageOne();
   SWERVE_ASSIGN_OR_RETURN(const std::unique_ptr<SftData> questions, SftData::Create(store, data));
@@ -87,6 +87,10 @@ void AddSftCommands(CLI::App& app) {
   command->add_option("--lr-scheduler", o->train.lr_scheduler)->check(CLI::IsMember({"constant", "linear", "cosine"}))->capture_default_str();
   command->add_option("--seed", o->seed, "of the order and make of the examples")->capture_default_str();
   command->add_option("--threads", o->train.threads, "compute threads")->check(CLI::Range(1, 1024))->capture_default_str();
+  command->add_option("--lora-rank", o->train.lora_rank, "train low-rank adapters alone; merged into --out, and in --out/adapter as PEFT writes them; 0: all weights")
+      ->check(CLI::Range(0, 1 << 14))->capture_default_str();
+  command->add_option("--lora-alpha", o->train.lora_alpha, "adapters are scaled by this over the rank")->check(CLI::PositiveNumber)->capture_default_str();
+  command->add_option("--lora-target-modules", o->train.lora_target_modules, "linear layers with adapters, by commas; without it all of the decoder's")->delimiter(',');
   command->add_option("--device", o->train.device, "cpu or cuda:N")->capture_default_str();
   command->add_option("--checkpoint-every", o->train.checkpoint_every, "steps; 0: never")->capture_default_str();
   command->add_flag("--resume", o->train.resume, "go on from the newest checkpoint beside --out");

@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/time/clock.h"
 #include "base/files.h"
 #include "learner/optimiser.h"
@@ -84,10 +85,13 @@ class TorchTrainer : public Trainer {
     }
   }
 
-  absl::Status SavePolicy(const std::string& dir) override { return policy_->Save(dir); }
+  absl::Status SavePolicy(const std::string& dir) override {
+    SWERVE_RETURN_IF_ERROR(policy_->Save(dir));
+    return policy_->has_adapters() ? policy_->SaveAdapters(dir + "/adapter") : absl::OkStatus();
+  }
 
   absl::Status SaveState(const std::string& dir) override {
-    SWERVE_RETURN_IF_ERROR(policy_->Save(dir + "/policy"));
+    SWERVE_RETURN_IF_ERROR(policy_->has_adapters() ? policy_->SaveAdapters(dir + "/policy") : policy_->Save(dir + "/policy"));
     SWERVE_RETURN_IF_ERROR(optimiser_->Save(dir + "/optimiser.safetensors"));
     return WriteFileAtomically(dir + "/trainer.json", nlohmann::json{{"optimiser_steps", optimiser_steps_}}.dump() + "\n");
   }
@@ -133,6 +137,9 @@ class TorchTrainer : public Trainer {
     if (reference_ == nullptr) return out;
     Timer timer(seconds);
     torch::NoGradGuard frozen;
+    // Under adapters the policy without them is the reference.
+    reference_->UseAdapters(reference_ != policy_);
+    const absl::Cleanup on = [this] { reference_->UseAdapters(true); };
     for (const MicroBatch& cut : cuts) {
       const std::vector<double> lp = ToDoubles(reference_->Logprobs(cut.rows, temperature()));
       size_t at = 0;
@@ -215,11 +222,20 @@ class TorchTrainer : public Trainer {
 
   const v1::RunConfig config_;
   const std::shared_ptr<Policy> policy_;
-  const std::shared_ptr<Policy> reference_;  // null: no KL
+  const std::shared_ptr<Policy> reference_;  // null: no KL; the policy itself under adapters
   const uint64_t total_steps_;               // of the optimiser, in the whole run
   std::unique_ptr<Optimiser> optimiser_;
   uint64_t optimiser_steps_ = 0;
 };
+
+absl::StatusOr<torch::ScalarType> WeightsType(const v1::RunConfig& config) {
+  const std::string& name = config.policy().dtype();
+  if (name == "float32") return torch::kFloat32;
+  if (name != "bfloat16") return absl::InvalidArgumentError(absl::StrCat("policy.dtype: '", name, "' is not float32 or bfloat16"));
+  // A step of AdamW is mostly smaller than bfloat16 resolves.
+  if (config.learner().lora_rank() == 0) return absl::InvalidArgumentError("policy.dtype: bfloat16 is for weights that adapters leave frozen; set learner.lora_rank, or float32");
+  return torch::kBFloat16;
+}
 
 }  // namespace
 
@@ -228,11 +244,21 @@ absl::StatusOr<std::unique_ptr<Trainer>> CreateTrainer(const v1::RunConfig& conf
     torch::set_num_threads(std::max(1, config.learner().threads()));
     const torch::Device device(config.policy().device());
     SWERVE_ASSIGN_OR_RETURN(const ObjectiveSettings objective, ObjectiveOf(config));
-    SWERVE_ASSIGN_OR_RETURN(std::shared_ptr<Policy> policy, Policy::Load(config.policy().model(), device));
+    const v1::LearnerConfig& c = config.learner();
+    SWERVE_ASSIGN_OR_RETURN(const torch::ScalarType dtype, WeightsType(config));
+    SWERVE_ASSIGN_OR_RETURN(std::shared_ptr<Policy> policy, Policy::Load(config.policy().model(), device, dtype));
+    if (c.lora_rank() != 0) {
+      LoraOptions lora{.rank = c.lora_rank(), .alpha = c.lora_alpha(), .seed = config.seed()};
+      if (c.lora_target_modules_size() > 0) lora.targets = {c.lora_target_modules().begin(), c.lora_target_modules().end()};
+      SWERVE_RETURN_IF_ERROR(Annotate(policy->AddAdapters(lora), "learner"));
+    }
     std::shared_ptr<Policy> reference;
     if (objective.profile->has_kl && objective.knobs.beta != 0) {
-      SWERVE_ASSIGN_OR_RETURN(reference, Policy::Load(config.policy().model(), device));
-      reference->FreezeVision(true);
+      reference = policy;
+      if (!policy->has_adapters()) {
+        SWERVE_ASSIGN_OR_RETURN(reference, Policy::Load(config.policy().model(), device, dtype));
+        reference->FreezeVision(true);
+      }
     }
     return std::unique_ptr<Trainer>(new TorchTrainer(config, std::move(policy), std::move(reference)));
   } catch (const std::exception& e) {

@@ -23,7 +23,7 @@ class Trainer {
   // finite; the weights are then as before the pass.
   virtual absl::StatusOr<std::map<std::string, double>> Train(const Batch& batch, const ObjectivePlan& plan) = 0;
 
-  // The weights as a Hugging Face directory; complete or not at all.
+  // The weights as a Hugging Face directory; complete or not at all. Adapters are merged, and beside that in adapter/.
   virtual absl::Status SavePolicy(const std::string& dir) = 0;
 
   // Everything that decides the next step: weights, moments, counters. Save fills `dir`, which exists.

@@ -16,6 +16,7 @@ namespace swerve {
 struct LoraOptions {
   int rank = 0;       // 0: no adapters
   double alpha = 32;  // the adapter's part is scaled by alpha / rank
+  uint64_t seed = 0;  // of A's start; B starts at zero
   // Linear layers of the decoder, by the last part of their name.
   std::vector<std::string> targets = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"};
 };

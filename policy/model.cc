@@ -10,6 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
+#include "base/random.h"
 #include "base/status.h"
 #include "policy/checkpoint.h"
 #include "policy/prompt_input.h"
@@ -111,8 +112,10 @@ absl::Status Policy::AddAdapters(const LoraOptions& options) {
   for (const std::string& module : modules) {
     const Tensor& w = weights_.at(module + ".weight");
     const double bound = 1.0 / std::sqrt(static_cast<double>(w.size(1)));  // Kaiming uniform with a = √5, as PEFT starts
-    adapters[module] = {torch::empty({options.rank, w.size(1)}).uniform_(-bound, bound), torch::zeros({w.size(0), options.rank}),
-                        options.alpha / options.rank};
+    Tensor a = torch::empty({options.rank, w.size(1)});
+    Random random(StreamSeed(options.seed, HashName(module)));
+    for (int64_t i = 0; i < a.numel(); ++i) a.data_ptr<float>()[i] = static_cast<float>(bound * (2 * random.Uniform() - 1));
+    adapters[module] = {a, torch::zeros({w.size(0), options.rank}), options.alpha / options.rank};
   }
   lora_ = options;
   return Register(std::move(adapters));

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "absl/strings/match.h"
 #include "base/files.h"
 #include "base/random.h"
 #include "base/status_matchers.h"
@@ -145,6 +146,67 @@ TEST_F(TrainerTest, ResumedGivesTheSameBytesAsUninterrupted) {
   fs::remove_all(dir_ + "/state");  // pruned meanwhile: the policy must not need it
   ASSERT_OK(resumed->Train(two.batch, two.plan).status());
   EXPECT_EQ(Weights(*whole, "whole"), Weights(*resumed, "resumed"));
+}
+
+TEST_F(TrainerTest, AdaptersAloneAreTrainedAndTheBaseIsTheReference) {
+  config_.mutable_learner()->set_lora_rank(2);
+  config_.mutable_learner()->set_learning_rate(2e-2);
+  config_.mutable_learner()->add_lora_target_modules("v_proj");
+  config_.mutable_learner()->add_lora_target_modules("down_proj");
+  const Input in = Make({MakeEpisode(0), MakeEpisode(1)});
+  for (const char* dtype : {"float32", "bfloat16"}) {
+    config_.mutable_policy()->set_dtype(dtype);
+    SWERVE_ASSERT_OK_AND_ASSIGN(auto trainer, CreateTrainer(config_));
+    std::map<std::string, double> first, last;
+    for (int step = 0; step < 40; ++step) {
+      SWERVE_ASSERT_OK_AND_ASSIGN(last, trainer->Train(in.batch, in.plan));
+      if (step == 0) first = last;
+    }
+    EXPECT_LT(last["train/loss"], 0.9 * first["train/loss"]) << dtype;
+    EXPECT_EQ(first["train/kl"], 0) << dtype;
+    EXPECT_GT(last["train/kl"], 0) << dtype;
+    // What the engine gets: the base with the adapters merged into their modules and nowhere else; the adapters beside it.
+    const std::string out = dir_ + "/merged-" + dtype;
+    ASSERT_OK(trainer->SavePolicy(out));
+    EXPECT_TRUE(fs::exists(out + "/adapter/adapter_config.json"));
+    SWERVE_ASSERT_OK_AND_ASSIGN(const ModelConfig model, LoadModelConfig(out));
+    SWERVE_ASSERT_OK_AND_ASSIGN(const TensorMap before, LoadTensors(dir_ + "/model", model));
+    SWERVE_ASSERT_OK_AND_ASSIGN(const TensorMap after, LoadTensors(out, model));
+    for (const auto& [name, t] : before) {
+      double change = 0;
+      for (size_t i = 0; i < t.data.size(); ++i) change = std::max<double>(change, std::abs(after.at(name).data[i] - t.data[i]));
+      const bool adapted = absl::StrContains(name, "v_proj.weight") || absl::StrContains(name, "down_proj.weight");
+      EXPECT_EQ(change > 0.01, adapted && absl::StrContains(name, "language_model")) << dtype << name;
+    }
+  }
+}
+
+TEST_F(TrainerTest, AdaptersResumeToTheSameBytes) {
+  config_.mutable_learner()->set_lora_rank(2);
+  const Input one = Make({MakeEpisode(0)}), two = Make({MakeEpisode(1)});
+  SWERVE_ASSERT_OK_AND_ASSIGN(auto whole, CreateTrainer(config_));
+  ASSERT_OK(whole->Train(one.batch, one.plan).status());
+  ASSERT_OK(MakeDirectories(dir_ + "/state"));
+  ASSERT_OK(whole->SaveState(dir_ + "/state"));
+  EXPECT_FALSE(fs::exists(dir_ + "/state/policy/model.safetensors"));  // adapters alone
+  ASSERT_OK(whole->Train(two.batch, two.plan).status());
+  SWERVE_ASSERT_OK_AND_ASSIGN(auto resumed, CreateTrainer(config_));
+  ASSERT_OK(resumed->LoadState(dir_ + "/state"));
+  ASSERT_OK(resumed->Train(two.batch, two.plan).status());
+  EXPECT_EQ(Weights(*whole, "whole"), Weights(*resumed, "resumed"));
+}
+
+TEST_F(TrainerTest, SettingsThatCannotBeTrainedAreRefused) {
+  config_.mutable_policy()->set_dtype("bfloat16");
+  EXPECT_THAT(CreateTrainer(config_).status(), StatusIs(absl::StatusCode::kInvalidArgument, testing::HasSubstr("lora_rank")));
+  config_.mutable_policy()->set_dtype("float16");
+  EXPECT_THAT(CreateTrainer(config_).status(), StatusIs(absl::StatusCode::kInvalidArgument, testing::HasSubstr("policy.dtype")));
+  config_.mutable_policy()->set_dtype("float32");
+  config_.mutable_learner()->set_lora_rank(-1);
+  EXPECT_THAT(CreateTrainer(config_).status(), StatusIs(absl::StatusCode::kInvalidArgument, testing::HasSubstr("lora_rank")));
+  config_.mutable_learner()->set_lora_rank(1);
+  config_.mutable_learner()->add_lora_target_modules("lm_head");
+  EXPECT_THAT(CreateTrainer(config_).status(), StatusIs(absl::StatusCode::kInvalidArgument, testing::HasSubstr("'lm_head'")));
 }
 
 }  // namespace

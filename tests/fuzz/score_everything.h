@@ -11,13 +11,11 @@
 #include "pdm/score_v2.h"
 #include "scenes/validate.h"
 #include "swerve/v1/scene.pb.h"
+#include "tests/fuzz/require.h"
 
 namespace swerve::testing {
 
 // A score is in [0, 1] or is not given at all.
-inline void Require(bool holds) {
-  if (!holds) abort();
-}
 inline void RequireScore(double score) { Require(score >= 0 && score <= 1); }
 
 inline std::vector<std::vector<pdm::Pose2>> PlansOf(const v1::Scene& scene) {

@@ -9,6 +9,7 @@
 #include "policy/model.h"
 #include "policy/prompt_input.h"
 #include "policy/torch_decoder.h"
+#include "policy/token_logprobs.h"
 #include "policy/torch_vision.h"
 #include "policy/weight_names.h"
 
@@ -157,10 +158,7 @@ Tensor Policy::Logprobs(absl::Span<const Row> rows, double temperature) {
   TORCH_CHECK(temperature > 0, "temperature must be positive");
   const Batch batch = MakeBatch(rows);
   const Tensor hidden = Decode(batch).index_select(0, Index(batch.select, device_));
-  Tensor logits = DecoderLogits(weights_, config_.text, hidden).to(torch::kFloat32);
-  if (temperature != 1.0) logits = logits / temperature;
-  return -torch::nn::functional::cross_entropy(logits, Index(batch.targets, device_),
-                                               torch::nn::functional::CrossEntropyFuncOptions().reduction(torch::kNone));
+  return TokenLogprobs(FinalNorm(weights_, config_.text, hidden), HeadWeight(weights_), Index(batch.targets, device_), temperature);
 }
 
 Tensor Policy::Logits(const std::vector<int32_t>& ids, const Images& images) {

@@ -49,8 +49,14 @@ Tensor RunDecoder(const TorchWeights& w, const TextConfig& c, Tensor x, const Ro
   return x;
 }
 
+Tensor FinalNorm(const TorchWeights& w, const TextConfig& c, const Tensor& hidden) {
+  return RmsNorm(hidden, w.at(absl::StrCat(kTextPrefix, "norm.weight")), c.eps);
+}
+
+const Tensor& HeadWeight(const TorchWeights& w) { return w.at(w.has(kHeadName) ? kHeadName : kEmbeddingName); }
+
 Tensor DecoderLogits(const TorchWeights& w, const TextConfig& c, const Tensor& hidden) {
-  return torch::linear(RmsNorm(hidden, w.at(absl::StrCat(kTextPrefix, "norm.weight")), c.eps), w.at(w.has(kHeadName) ? kHeadName : kEmbeddingName));
+  return torch::linear(FinalNorm(w, c, hidden), HeadWeight(w));
 }
 
 }  // namespace swerve

@@ -25,7 +25,9 @@ using Attend = std::function<torch::Tensor(int layer, const torch::Tensor& q, co
 // Hidden states [N, hidden] through all layers; no final norm.
 torch::Tensor RunDecoder(const TorchWeights& weights, const TextConfig& config, torch::Tensor x, const Rotary& rotary, const Attend& attend);
 
-// Final norm and head: logits [N, vocabulary] in the weights' type.
+// What the head sees of hidden states; the head; both: logits [N, vocabulary] in the weights' type.
+torch::Tensor FinalNorm(const TorchWeights& weights, const TextConfig& config, const torch::Tensor& hidden);
+const torch::Tensor& HeadWeight(const TorchWeights& weights);
 torch::Tensor DecoderLogits(const TorchWeights& weights, const TextConfig& config, const torch::Tensor& hidden);
 
 // Queries [B, n, heads, d] over keys and values [B, m, kv_heads, d] → [B · n, heads · d]. `mask`: true where a query sees

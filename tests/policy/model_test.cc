@@ -11,6 +11,7 @@
 #include "base/status_matchers.h"
 #include "policy/engine.h"
 #include "policy/prompt_input.h"
+#include "policy/token_logprobs.h"
 
 namespace swerve {
 namespace {
@@ -139,6 +140,26 @@ TEST(Policy, RefusesRowsByNumber) {
   EXPECT_THAT(policy->Check(rows), StatusIs(absl::StatusCode::kInvalidArgument, testing::HasSubstr("placeholder")));
   rows = {{{1, 2}, {}, nullptr}};
   EXPECT_FALSE(policy->Check(rows).ok());
+}
+
+TEST(TokenLogprobs, ChunksGiveTheValuesAndGradientsOfTheWhole) {
+  torch::manual_seed(3);
+  for (double temperature : {1.0, 0.7}) {
+    const torch::Tensor targets = torch::randint(0, 50, {11}), upstream = torch::randn({11});
+    std::vector<torch::Tensor> results;
+    const torch::Tensor h0 = torch::randn({11, 6}), w0 = torch::randn({50, 6});
+    for (int64_t chunk : {int64_t{1} << 24, int64_t{150}, int64_t{1}}) {  // whole, three rows at a time, one
+      torch::Tensor h = h0.clone().requires_grad_(), w = w0.clone().requires_grad_();
+      torch::Tensor lp = TokenLogprobs(h, w, targets, temperature, chunk);
+      lp.backward(upstream);
+      for (const torch::Tensor& t : {lp.detach(), h.grad(), w.grad()}) results.push_back(t);
+    }
+    for (size_t i = 3; i < results.size(); ++i) EXPECT_TRUE(torch::allclose(results[i], results[i % 3], 1e-5, 1e-6)) << i;
+  }
+  // A frozen head, as under adapters.
+  torch::Tensor h = torch::randn({4, 6}).requires_grad_(), w = torch::randn({50, 6});
+  TokenLogprobs(h, w, torch::arange(4), 1.0, 60).sum().backward();
+  EXPECT_TRUE(h.grad().defined());
 }
 
 }  // namespace

@@ -20,6 +20,8 @@ absl::Status CheckEgo(const v1::EgoState& e) {
                   e.yaw_rate(), e.yaw_acceleration()})) {
     return Bad("ego: a value is not finite");
   }
+  constexpr int64_t kLast = int64_t{1} << 53;  // whole in a double, and no difference of two overflows
+  if (e.time_us() < -kLast || e.time_us() > kLast) return Bad("ego: time_us is more than 285 years from 1970");
   return absl::OkStatus();
 }
 

@@ -27,7 +27,7 @@ double Epdms(const SubScoresV2& s, double ec) { return Multiplier(s) * (Weighted
 std::optional<PreviousPlan> SimulatePrevious(const v1::Scene& scene, absl::Span<const Pose2> prev_poses) {
   if (!scene.has_prev()) return std::nullopt;
   const v1::EgoState& ego = scene.prev().ego();
-  double interval = static_cast<double>(scene.ego().time_us() - ego.time_us()) * 1e-6;
+  double interval = (static_cast<double>(scene.ego().time_us()) - static_cast<double>(ego.time_us())) * 1e-6;
   if (!(interval > 0 && interval < 0.55)) return std::nullopt;
   std::optional<States> states = SimulateTrajectory(LocalEgo(ego), ego.time_us(), prev_poses);
   if (!states.has_value()) return std::nullopt;

@@ -35,6 +35,13 @@ double Number(const json& v, const char* field) {
   return v.get<double>();
 }
 
+int Index(const json& v, const char* field) {
+  const double n = Number(v, field);
+  using Limits = std::numeric_limits<int>;
+  if (!(n >= Limits::min() && n <= Limits::max()) || n != std::floor(n)) Fail(field, "expected a frame's number, found " + v.dump());
+  return static_cast<int>(n);
+}
+
 const json& List(const json& v, const char* field, size_t at_least = 0) {
   if (!v.is_array()) Fail(field, "expected a list");
   if (v.size() < at_least) Fail(field, "expected at least " + std::to_string(at_least) + " entries");
@@ -261,7 +268,7 @@ void ReadExtras(const json& v, v1::Scene* out) {
       for (const json& s : List(At(t, "states"), "past_tracks.states")) {
         List(s, "past_tracks.states", 6);
         v1::TrackState* state = track->add_states();
-        state->set_index(static_cast<int>(Number(s[0], "past_tracks.states")));
+        state->set_index(Index(s[0], "past_tracks.states"));
         ReadTrackState(s, 1, state);
       }
     }

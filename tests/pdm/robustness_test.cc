@@ -160,6 +160,9 @@ TEST(Robustness, SceneThatIsNotFiniteNamesTheField) {
   s.mutable_ego()->set_vx(kNaN);
   expect(s, "ego");
   s = Road();
+  s.mutable_ego()->set_time_us(std::numeric_limits<int64_t>::max());
+  expect(s, "time_us");
+  s = Road();
   s.mutable_resolved_v1()->mutable_pdm_reference(7)->set_y(kInf);
   expect(s, "pdm_reference[7]");
   s = Road();

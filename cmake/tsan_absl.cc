@@ -107,6 +107,17 @@ void SwerveTsanLockWhen(void* mu, const void* condition) {
   __tsan_mutex_post_lock(mu, 0, 0);
 }
 
+// Also the way of LockWhenWithTimeout, which calls it. Locked afterwards, whatever became of the condition.
+#define LOCK_WHEN_DEADLINE MUTEX "20LockWhenWithDeadlineERKNS0_9ConditionENS0_4TimeE"
+extern "C" bool SwerveTsanLockWhenDeadline(void* mu, const void* condition, Span12 limit) NAMED(LOCK_WHEN_DEADLINE);
+bool SwerveTsanLockWhenDeadline(void* mu, const void* condition, Span12 limit) {
+  static const auto real = Real<bool (*)(void*, const void*, Span12)>(LOCK_WHEN_DEADLINE);
+  __tsan_mutex_pre_lock(mu, 0);
+  const bool held = real(mu, condition, limit);
+  __tsan_mutex_post_lock(mu, 0, 0);
+  return held;
+}
+
 extern "C" void SwerveTsanWait(void* cv, void* mu) NAMED(CONDVAR "4WaitEPNS0_5MutexE");
 void SwerveTsanWait(void* cv, void* mu) {
   static const auto real = Real<void (*)(void*, void*)>(CONDVAR "4WaitEPNS0_5MutexE");
@@ -143,4 +154,19 @@ bool SwerveTsanAwaitNotificationFor(void* n, Span12 limit) {
   const bool notified = real(n, limit);
   if (notified) __tsan_acquire(n);
   return notified;
+}
+
+// Every decrement orders what comes before it with what comes after the wait.
+#define BLOCKING_COUNTER "_ZN4absl7debian315BlockingCounter"
+extern "C" bool SwerveTsanDecrement(void* counter) NAMED(BLOCKING_COUNTER "14DecrementCountEv");
+bool SwerveTsanDecrement(void* counter) {
+  static const auto real = Real<bool (*)(void*)>(BLOCKING_COUNTER "14DecrementCountEv");
+  __tsan_release(counter);
+  return real(counter);
+}
+extern "C" void SwerveTsanAwaitCounter(void* counter) NAMED(BLOCKING_COUNTER "4WaitEv");
+void SwerveTsanAwaitCounter(void* counter) {
+  static const auto real = Real<void (*)(void*)>(BLOCKING_COUNTER "4WaitEv");
+  real(counter);
+  __tsan_acquire(counter);
 }

@@ -37,6 +37,7 @@ class SmallRun(unittest.TestCase):
     def tearDown(self):
         if self.train and self.train.poll() is None:
             self.train.kill()
+            self.train.communicate(timeout=PATIENCE)
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def generate(self, out, seed):

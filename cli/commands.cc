@@ -37,6 +37,7 @@ void AddAllCommands(CLI::App& app) {
   AddReportCommands(app);
   AddEvalCommands(app);
   AddTeacherCommands(app);
+  AddCompareCommand(*app.get_subcommand("teachers"));
   AddCertsCommand(app);
   AddRolloutCommands(app);
   AddTokenizerCommands(app);

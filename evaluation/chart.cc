@@ -103,7 +103,7 @@ std::string ShortNumber(double v) {
 }
 
 std::string LineChart(const std::string& title, const std::string& x_label, const std::vector<ChartPoint>& points,
-                      bool percent) {
+                      bool percent, const std::vector<ChartMark>& marks) {
   if (points.empty()) return "";
   double low = points[0].y, high = low, first = points[0].x, last = first;
   for (const ChartPoint& p : points) {
@@ -133,6 +133,14 @@ std::string LineChart(const std::string& title, const std::string& x_label, cons
   }
   absl::StrAppendFormat(&svg, "<text class=\"tick\" text-anchor=\"end\" x=\"346\" y=\"196\">%s</text>",
                         EscapeHtml(x_label));
+  for (const ChartMark& mark : marks) {
+    if (!(mark.x >= first && mark.x <= last)) continue;
+    absl::StrAppendFormat(&svg,
+                          "<g class=\"event\"><title>%s %g: %s</title><line x1=\"%.1f\" x2=\"%.1f\" y1=\"%.0f\" "
+                          "y2=\"%.0f\"/><rect x=\"%.1f\" y=\"%.0f\" width=\"8\" height=\"%.0f\"/></g>",
+                          EscapeHtml(x_label), mark.x, EscapeHtml(mark.text), plot.X(mark.x), plot.X(mark.x), Plot::kTop,
+                          Plot::kBottom, plot.X(mark.x) - 4, Plot::kTop, Plot::kBottom - Plot::kTop);
+  }
   if (smooth) svg += plot.Line(points, "raw");
   svg += plot.Line(average, "line");
   absl::StrAppendFormat(&svg, "<circle class=\"end\" r=\"3\" cx=\"%.1f\" cy=\"%.1f\"/>", plot.X(average.back().x),

@@ -19,10 +19,17 @@ struct ChartPoint {
   double x = 0, y = 0;
 };
 
+// Something that happened at x, in words for the hover title.
+struct ChartMark {
+  double x = 0;
+  std::string text;
+};
+
 // One series over steps: axes with ticks, the points faint, a moving average on top, a hover title on each point.
-// `percent` shows shares as percentages and keeps 0 on the axis. An empty string without points.
+// `percent` shows shares as percentages and keeps 0 on the axis. `marks` within the points' range are dashed
+// verticals. An empty string without points.
 std::string LineChart(const std::string& title, const std::string& x_label, const std::vector<ChartPoint>& points,
-                      bool percent = false);
+                      bool percent = false, const std::vector<ChartMark>& marks = {});
 
 // Before and after of one quantity in one row each.
 struct PairRow {

@@ -1,4 +1,4 @@
-// `swerve eval` and `swerve report`.
+// `swerve eval`, `swerve report` and `swerve teachers compare`.
 #ifndef SWERVE_EVALUATION_COMMANDS_H_
 #define SWERVE_EVALUATION_COMMANDS_H_
 
@@ -10,6 +10,7 @@ namespace swerve {
 
 void AddReportCommands(CLI::App& app);
 void AddEvalCommands(CLI::App& app);  // library swerve_evaluation_cli
+void AddCompareCommand(CLI::App& teachers);  // under `swerve teachers`; library swerve_evaluation_cli
 
 }  // namespace swerve
 

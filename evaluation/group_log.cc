@@ -39,6 +39,8 @@ ShownResponse ShownFromJson(const Json& json) {
 std::string Line(const GroupRecord& g) {
   Json json = {{"group", g.group},         {"scene", g.scene_id}, {"weight_version", g.weight_version},
                {"originals", g.originals}, {"mean", g.mean},      {"total_failure", g.total_failure}};
+  if (g.teacher_set > 0) json["teacher_set"] = g.teacher_set;
+  for (const auto& [name, tally] : g.teachers) json["teachers"][name] = TallyToJson(tally);
   if (g.rescued) {
     json["failing"] = ToJson(g.failing);
     json["feedback"] = g.feedback;
@@ -56,6 +58,10 @@ GroupRecord Parse(const Json& json) {
   g.originals = json.at("originals").get<int>();
   g.mean = json.at("mean").get<double>();
   g.total_failure = json.at("total_failure").get<bool>();
+  g.teacher_set = json.value("teacher_set", uint64_t{0});
+  if (json.contains("teachers")) {
+    for (const auto& [name, tally] : json.at("teachers").items()) g.teachers[name] = TallyFromJson(tally);
+  }
   g.rescued = json.contains("refined");
   if (g.rescued) {
     g.failing = ShownFromJson(json.at("failing"));
@@ -67,8 +73,10 @@ GroupRecord Parse(const Json& json) {
 
 }  // namespace
 
-GroupRecord RecordOf(const v1::Episode& episode) {
+GroupRecord RecordOf(const v1::Episode& episode, double s) {
   GroupRecord g;
+  g.teacher_set = episode.teacher_set_version();
+  g.teachers = TallyTeachers(episode, s);
   g.scene_id = episode.scene_id();
   g.group = episode.group();
   g.weight_version = episode.weight_version();
@@ -95,13 +103,13 @@ GroupRecord RecordOf(const v1::Episode& episode) {
   return g;
 }
 
-absl::StatusOr<std::unique_ptr<GroupLog>> GroupLog::Open(const std::string& run_dir) {
+absl::StatusOr<std::unique_ptr<GroupLog>> GroupLog::Open(const std::string& run_dir, double s) {
   SWERVE_RETURN_IF_ERROR(MakeDirectories(run_dir));
   std::FILE* file = std::fopen(PathOf(run_dir).c_str(), "a+b");
   if (file == nullptr) return ErrnoStatus(errno, "open", PathOf(run_dir));
   // Half a line that a killed process left must not swallow the next one.
   if (std::fseek(file, -1, SEEK_END) == 0 && std::fgetc(file) != '\n') std::fputc('\n', file);
-  return std::unique_ptr<GroupLog>(new GroupLog(PathOf(run_dir), file));
+  return std::unique_ptr<GroupLog>(new GroupLog(PathOf(run_dir), s, file));
 }
 
 GroupLog::~GroupLog() {
@@ -110,7 +118,7 @@ GroupLog::~GroupLog() {
 }
 
 absl::Status GroupLog::Write(const v1::Episode& episode) {
-  const std::string line = Line(RecordOf(episode));
+  const std::string line = Line(RecordOf(episode, s_));
   absl::MutexLock lock(&mu_);
   if (std::fwrite(line.data(), 1, line.size(), file_) != line.size() || std::fflush(file_) != 0) {
     return ErrnoStatus(errno, "append to", path_);

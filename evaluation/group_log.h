@@ -1,5 +1,5 @@
 // What became of every group of a run, in a form that outlives the episode store (which forgets an episode once it is
-// trained on): `<run>/groups.jsonl`, one line a group. Groups in which every original failed and a refinement did not
+// trained on): `<run>/groups.jsonl`, one line a group, with what its teachers were asked and what came of it. Groups in which every original failed and a refinement did not
 // carry their texts and trajectories, for the report.
 #ifndef SWERVE_EVALUATION_GROUP_LOG_H_
 #define SWERVE_EVALUATION_GROUP_LOG_H_
@@ -13,6 +13,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "base/status.h"
+#include "evaluation/teacher_tally.h"
 #include "swerve/v1/episode.pb.h"
 
 namespace swerve {
@@ -31,19 +32,21 @@ struct GroupRecord {
   int originals = 0;          // scored ones
   double mean = 0;            // of their r_traj
   bool total_failure = false; // all of them have r_traj = 0
+  uint64_t teacher_set = 0;   // version of the set of teachers; 0: none was asked
+  TeacherTallies teachers;    // of its failed responses
   bool rescued = false;       // total_failure, and a refinement has r_traj > 0: the rest is set
   ShownResponse failing, refined;
   std::string feedback;       // the report that led from one to the other
 };
 
-// Pure.
-GroupRecord RecordOf(const v1::Episode& episode);
+// `s`: the success threshold, rollout.success_threshold. Pure.
+GroupRecord RecordOf(const v1::Episode& episode, double s);
 
 // Appends, one flushed line a group. Thread-safe. A group written twice (a resumed run) counts once, the later line.
 class GroupLog {
  public:
   // Errors: those of base/files.h.
-  static absl::StatusOr<std::unique_ptr<GroupLog>> Open(const std::string& run_dir);
+  static absl::StatusOr<std::unique_ptr<GroupLog>> Open(const std::string& run_dir, double s);
   ~GroupLog();
   GroupLog(const GroupLog&) = delete;
   GroupLog& operator=(const GroupLog&) = delete;
@@ -51,8 +54,9 @@ class GroupLog {
   absl::Status Write(const v1::Episode& episode) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
-  GroupLog(std::string path, std::FILE* file) : path_(std::move(path)), file_(file) {}
+  GroupLog(std::string path, double s, std::FILE* file) : path_(std::move(path)), s_(s), file_(file) {}
   const std::string path_;
+  const double s_;
   absl::Mutex mu_;
   std::FILE* file_ ABSL_GUARDED_BY(mu_);
 };

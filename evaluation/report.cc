@@ -15,6 +15,7 @@
 #include "evaluation/eval_json.h"
 #include "evaluation/report_scenes.h"
 #include "evaluation/report_style.h"
+#include "evaluation/report_teachers.h"
 
 namespace swerve {
 namespace {
@@ -64,10 +65,11 @@ std::string CurvesSection(const std::vector<MetricsRow>& rows) {
     for (const auto& [tag, value] : row.values) tags.insert(tag);
   }
   std::string first, more;
+  const std::vector<ChartMark> marks = MarksOf(rows);
   for (const KnownMetric& known : kKnown) {
-    if (tags.erase(known.tag) > 0) first += LineChart(known.title, "step", SeriesOf(rows, known.tag), known.percent);
+    if (tags.erase(known.tag) > 0) first += LineChart(known.title, "step", SeriesOf(rows, known.tag), known.percent, marks);
   }
-  for (const std::string& tag : tags) more += LineChart(tag, "step", SeriesOf(rows, tag), LooksLikeShare(tag));
+  for (const std::string& tag : tags) more += LineChart(tag, "step", SeriesOf(rows, tag), LooksLikeShare(tag), marks);
   std::string html = "<h2>Training</h2><p class=\"lead\">One point a step; the bold line is a moving average. Point at a "
                      "curve for its numbers.</p><div class=\"charts\">" + first + "</div>";
   if (first.empty()) return html + "<div class=\"charts\">" + more + "</div>";
@@ -207,8 +209,8 @@ absl::StatusOr<EvalResult> ReadEval(const std::string& path) {
 }  // namespace
 
 std::string ReportHtml(const ReportInput& input) {
-  const std::string parts = absl::StrCat(Tiles(input), CurvesSection(input.metrics), EvalSection(input),
-                                         HeldOutSection(input), RescuedSection(input));
+  const std::string parts = absl::StrCat(Tiles(input), CurvesSection(input.metrics), TeachersSection(input),
+                                         EvalSection(input), HeldOutSection(input), RescuedSection(input));
   return absl::StrCat(
       "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
       "content=\"width=device-width,initial-scale=1\"><title>",

@@ -42,6 +42,8 @@ svg text{font-family:inherit;fill:var(--ink)}
 .line{fill:none;stroke:var(--line);stroke-width:2;stroke-linejoin:round}
 .raw{fill:none;stroke:var(--line);stroke-width:1;opacity:.28}
 .end{fill:var(--line)}.hit{fill:transparent}.hit:hover{fill:var(--line);fill-opacity:.16}
+.event line{stroke:var(--good);stroke-width:1.2;stroke-dasharray:4 3}.event rect{fill:transparent}
+ul.events{color:var(--soft);font-size:13.5px;padding-left:20px}
 .link{stroke:var(--before);stroke-width:2.5}
 .whisker{stroke-width:1.5;opacity:.75}.whisker.before{stroke:var(--before)}.whisker.after{stroke:var(--line)}
 .dot.before{fill:var(--before)}.dot.after{fill:var(--line)}

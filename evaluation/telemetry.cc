@@ -42,6 +42,11 @@ void PutFloat(int field, float value, std::string* out) {
   AppendLittleEndian(std::bit_cast<uint32_t>(value), out);
 }
 
+void PutInt(int field, uint64_t value, std::string* out) {
+  PutKey(field, 0, out);
+  PutVarint(value, out);
+}
+
 absl::Status Append(absl::string_view bytes, std::FILE* file, const std::string& path) {
   if (std::fwrite(bytes.data(), 1, bytes.size(), file) != bytes.size() || std::fflush(file) != 0) {
     return ErrnoStatus(errno, "append to", path);
@@ -90,8 +95,7 @@ std::string VersionEvent(double wall_time) {
 std::string ScalarEvent(double wall_time, int64_t step, const std::map<std::string, double>& values) {
   std::string event, summary;
   PutDouble(1, wall_time, &event);
-  PutKey(2, 0, &event);
-  PutVarint(static_cast<uint64_t>(step), &event);
+  PutInt(2, static_cast<uint64_t>(step), &event);
   for (const auto& [tag, value] : values) {
     if (!std::isfinite(value)) continue;
     std::string scalar;
@@ -99,6 +103,27 @@ std::string ScalarEvent(double wall_time, int64_t step, const std::map<std::stri
     PutFloat(2, static_cast<float>(value), &scalar);
     PutBytes(1, scalar, &summary);
   }
+  PutBytes(5, summary, &event);
+  return event;
+}
+
+// As the text plugin reads it: a string tensor of one element whose metadata names the plugin.
+std::string TextEvent(double wall_time, int64_t step, const std::string& tag, const std::string& text) {
+  std::string dimension, shape, tensor, plugin, metadata, value, summary, event;
+  PutInt(1, 1, &dimension);        // size
+  PutBytes(2, dimension, &shape);  // dim
+  PutInt(1, 7, &tensor);           // dtype DT_STRING
+  PutBytes(2, shape, &tensor);
+  PutBytes(8, text, &tensor);      // string_val
+  PutBytes(1, "text", &plugin);    // plugin_name
+  PutBytes(1, plugin, &metadata);
+  PutInt(4, 2, &metadata);         // data_class DATA_CLASS_TENSOR
+  PutBytes(1, tag, &value);
+  PutBytes(8, tensor, &value);
+  PutBytes(9, metadata, &value);
+  PutBytes(1, value, &summary);
+  PutDouble(1, wall_time, &event);
+  PutInt(2, static_cast<uint64_t>(step), &event);
   PutBytes(5, summary, &event);
   return event;
 }
@@ -136,18 +161,21 @@ RunLog::~RunLog() {
   if (events_ != nullptr) std::fclose(events_);
 }
 
-absl::Status RunLog::Write(int64_t step, const std::map<std::string, double>& values) {
+absl::Status RunLog::Write(int64_t step, const std::map<std::string, double>& values,
+                           const std::vector<std::string>& events) {
   const double now = clock_();
   nlohmann::ordered_json line;
   line["step"] = step;
   line["time"] = now;
   for (const auto& [tag, value] : values) line[tag] = value;  // dump() writes NaN and infinities as null
+  if (!events.empty()) line["events"] = events;
   absl::MutexLock lock(&mu_);
   SWERVE_RETURN_IF_ERROR(Append(line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n", jsonl_,
                                 run_dir_ + "/metrics.jsonl"));
   if (events_ == nullptr) return absl::OkStatus();
   std::string record;
   AppendTfRecord(ScalarEvent(now, step, values), &record);
+  for (const std::string& text : events) AppendTfRecord(TextEvent(now, step, "events", text), &record);
   return Append(record, events_, run_dir_ + "/tensorboard");
 }
 
@@ -159,6 +187,11 @@ absl::StatusOr<std::vector<MetricsRow>> ReadMetrics(const std::string& run_dir) 
     MetricsRow row;
     if (!ParseLine(line, &object, &row.step)) continue;
     for (const auto& [key, value] : object.items()) {
+      if (key == "events" && value.is_array()) {
+        for (const Json& text : value) {
+          if (text.is_string()) row.events.push_back(text.get<std::string>());
+        }
+      }
       if (!value.is_number() || key == "step") continue;
       if (key == "time") {
         row.time = value.get<double>();

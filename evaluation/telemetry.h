@@ -45,8 +45,11 @@ class RunLog {
   RunLog(const RunLog&) = delete;
   RunLog& operator=(const RunLog&) = delete;
 
-  // Tag names are TensorBoard's: "train/loss", "reward/mean", … Errors: RESOURCE_EXHAUSTED (disk full), INTERNAL.
-  absl::Status Write(int64_t step, const std::map<std::string, double>& values) ABSL_LOCKS_EXCLUDED(mu_);
+  // Tag names are TensorBoard's: "train/loss", "reward/mean", … `events` are what happened since the step before, in
+  // words: "events" of the JSON line, a text under the tag "events" for TensorBoard. Errors: RESOURCE_EXHAUSTED (disk
+  // full), INTERNAL.
+  absl::Status Write(int64_t step, const std::map<std::string, double>& values,
+                     const std::vector<std::string>& events = {}) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   RunLog(std::function<double()> clock, std::string run_dir) : clock_(std::move(clock)), run_dir_(std::move(run_dir)) {}
@@ -63,6 +66,7 @@ struct MetricsRow {
   int64_t step = 0;
   double time = 0;
   std::map<std::string, double> values;
+  std::vector<std::string> events;
 };
 
 // The rows of `<run>/metrics.jsonl` by step; of a step written twice the later row. Lines that are not JSON objects
@@ -72,6 +76,7 @@ absl::StatusOr<std::vector<MetricsRow>> ReadMetrics(const std::string& run_dir);
 // The TensorBoard Event message, protobuf-encoded (spec: conventions §4.4).
 std::string VersionEvent(double wall_time);
 std::string ScalarEvent(double wall_time, int64_t step, const std::map<std::string, double>& values);
+std::string TextEvent(double wall_time, int64_t step, const std::string& tag, const std::string& text);
 
 }  // namespace swerve
 

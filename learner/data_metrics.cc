@@ -1,6 +1,7 @@
 // What a batch's episodes tell about policy, teacher and flow.
 #include <cmath>
 
+#include "evaluation/teacher_tally.h"
 #include "learner/batch.h"
 
 namespace swerve {
@@ -22,6 +23,8 @@ struct Mean {
 class Tally {
  public:
   void Add(const v1::Episode& e, double s, int64_t version) {
+    AddTallies(TallyTeachers(e, s), &teachers_);
+    teacher_set_ = std::max(teacher_set_, e.teacher_set_version());
     double best = -1, low = INFINITY, high = -INFINITY;
     for (const v1::Sample& sample : e.samples()) {
       m_["samples/masked"].Add(sample.outcome() != v1::OK);
@@ -51,7 +54,8 @@ class Tally {
   }
 
   std::map<std::string, double> Values() const {
-    std::map<std::string, double> out;
+    std::map<std::string, double> out = TallyMetrics(teachers_);
+    if (teacher_set_ > 0) out["teacher_set_version"] = static_cast<double>(teacher_set_);
     for (const auto& [name, m] : m_) {
       if (m.count > 0) out[name] = m.mean();
     }
@@ -82,6 +86,8 @@ class Tally {
   }
 
   std::map<std::string, Mean> m_;
+  TeacherTallies teachers_;
+  uint64_t teacher_set_ = 0;  // newest of the batch
 };
 
 }  // namespace

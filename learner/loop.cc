@@ -10,6 +10,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/time/clock.h"
 #include "base/sha256.h"
+#include "evaluation/teacher_changes.h"
 #include "learner/metrics.h"
 #include "policy/checkpoint.h"
 
@@ -100,7 +101,7 @@ absl::Status LearnerLoop::Run() {
   log.tensorboard = options_.config.telemetry().tensorboard();
   log.keep_through = static_cast<int64_t>(step_);
   SWERVE_ASSIGN_OR_RETURN(log_, RunLog::Open(options_.run.root(), log));
-  SWERVE_ASSIGN_OR_RETURN(groups_, GroupLog::Open(options_.run.root()));
+  SWERVE_ASSIGN_OR_RETURN(groups_, GroupLog::Open(options_.run.root(), options_.config.rollout().success_threshold()));
   SWERVE_ASSIGN_OR_RETURN(busy_, BusyLog::Open(options_.run, "learner"));
   if (found) {
     SWERVE_RETURN_IF_ERROR(LogRestored(found->state));
@@ -131,6 +132,7 @@ absl::StatusOr<std::optional<Checkpoint>> LearnerLoop::Resume() {
   elapsed_before_ = state.value("elapsed_seconds", 0.0);
   consumed_ = FromRanges(state.value("consumed", json::array()));
   unacknowledged_ = state.value("unacknowledged", std::vector<uint64_t>{});
+  teacher_changes_ = state.value("teacher_changes", uint64_t{0});
   spdlog::info("going on from checkpoint {} (weight version {}, {} groups consumed)", found->dir, version_, consumed_.size());
   if (state.value("config_hash", "") != ConfigHash(options_.config)) {
     spdlog::warn("objective, optimiser or starting policy are configured otherwise than when this run began");
@@ -142,9 +144,10 @@ absl::StatusOr<std::optional<Checkpoint>> LearnerLoop::Resume() {
 // and the store has the groups, since they are acknowledged after they are logged.
 absl::Status LearnerLoop::LogRestored(const json& state) {
   last_row_ = FromRow(state.value("row", json::object()));
+  last_events_ = state.value("events", std::vector<std::string>{});
   const absl::StatusOr<std::vector<MetricsRow>> rows = ReadMetrics(options_.run.root());
   const bool there = rows.ok() && !rows->empty() && rows->back().step >= static_cast<int64_t>(step_);
-  if (!there && !last_row_.empty()) SWERVE_RETURN_IF_ERROR(log_->Write(static_cast<int64_t>(step_), last_row_));
+  if (!there && !last_row_.empty()) SWERVE_RETURN_IF_ERROR(log_->Write(static_cast<int64_t>(step_), last_row_, last_events_));
   const std::set<uint64_t> missing(unacknowledged_.begin(), unacknowledged_.end());
   if (missing.empty()) return absl::OkStatus();
   SWERVE_ASSIGN_OR_RETURN(const std::vector<v1::Episode> episodes,
@@ -153,6 +156,20 @@ absl::Status LearnerLoop::LogRestored(const json& state) {
     if (missing.contains(e.group())) SWERVE_RETURN_IF_ERROR(groups_->Write(e));
   }
   return absl::OkStatus();
+}
+
+// A change is told with the step that ends after it was made. The checkpoint says which ones are, and has the newest ones'
+// texts, so that each is in the log once, whenever the learner dies.
+void LearnerLoop::NoteTeacherChanges() {
+  last_events_.clear();
+  absl::StatusOr<TeacherChanges> found = ReadTeacherChanges(options_.run.root(), teacher_changes_);
+  if (!found.ok()) {
+    spdlog::warn("changes of the teachers: {}", std::string(found.status().message()));
+    return;
+  }
+  teacher_changes_ = std::max(teacher_changes_, found->lines);
+  last_events_ = std::move(found->texts);
+  CountTeacherChanges(last_events_.size());
 }
 
 // Announced weights that no checkpoint holds were trained on groups that will be trained on again: the restored ones go
@@ -227,6 +244,7 @@ absl::Status LearnerLoop::TrainOn(const std::vector<v1::Episode>& episodes) {
   values["weight_version"] = static_cast<double>(version_);
   values["groups/consumed"] = static_cast<double>(consumed_.size());
   last_row_ = values;
+  NoteTeacherChanges();
 
   const bool last = step_ >= static_cast<uint64_t>(learner_.steps()) || OutOfTime();
   const bool due = last || step_ % static_cast<uint64_t>(std::max(1, learner_.checkpoint_every())) == 0;
@@ -236,8 +254,11 @@ absl::Status LearnerLoop::TrainOn(const std::vector<v1::Episode>& episodes) {
   values["timing_s/publish"] = absl::ToDoubleSeconds(absl::Now() - trained);
   values["timing_s/step"] = work + waited_;
   values["trainer/idle_ratio"] = waited_ / std::max(1e-9, work + waited_);
-  SWERVE_RETURN_IF_ERROR(log_->Write(static_cast<int64_t>(step_), values));
-  for (const v1::Episode& e : episodes) SWERVE_RETURN_IF_ERROR(groups_->Write(e));
+  SWERVE_RETURN_IF_ERROR(log_->Write(static_cast<int64_t>(step_), values, last_events_));
+  for (const v1::Episode& e : episodes) {
+    SWERVE_RETURN_IF_ERROR(groups_->Write(e));
+    CountTeachers(TallyTeachers(e, options_.config.rollout().success_threshold()));
+  }
   if (due) SWERVE_RETURN_IF_ERROR(Acknowledge());
   ExportMetrics(values);
   Tell(values, false);
@@ -247,6 +268,8 @@ absl::Status LearnerLoop::TrainOn(const std::vector<v1::Episode>& episodes) {
 absl::Status LearnerLoop::SaveCheckpoint(const Values& row) {
   const json state = {{"version", version_},
                       {"row", ToRow(row)},
+                      {"events", last_events_},
+                      {"teacher_changes", teacher_changes_},
                       {"profile", learner_.profile()},
                       {"reference", options_.config.policy().model()},
                       {"seed", options_.config.seed()},  // every draw is named by it; there is no other generator state

@@ -63,6 +63,8 @@ class LearnerLoop {
   // What it goes on from; nothing: a new run.
   absl::StatusOr<std::optional<Checkpoint>> Resume();
   absl::Status LogRestored(const nlohmann::json& state);
+  // last_events_ = changes of the teachers that no step has told yet.
+  void NoteTeacherChanges();
   absl::Status PublishRestored(bool found);
   // A batch of episodes; nothing when stopped or out of time.
   absl::StatusOr<std::optional<std::vector<v1::Episode>>> NextBatch();
@@ -90,6 +92,8 @@ class LearnerLoop {
   std::set<uint64_t> consumed_;          // groups trained on, ever
   std::vector<uint64_t> unacknowledged_; // of those, not yet acknowledged
   std::map<std::string, double> last_row_;  // numbers of step_
+  std::vector<std::string> last_events_;    // what happened since the step before it
+  uint64_t teacher_changes_ = 0;            // lines of teacher_changes.jsonl that are told
   double elapsed_before_ = 0;            // seconds, of earlier processes
   absl::Time started_;
   double waited_ = 0, idle_total_ = 0;   // seconds without a batch: before this step, in all

@@ -22,7 +22,7 @@ v1::Outcome OutcomeOf(const absl::Status& status) {
 }
 
 DiagnosedGroup Diagnose(ScoredGroup scored, const v1::RunConfig& config, TeacherClient& service) {
-  DiagnosedGroup group{std::move(scored), config.teacher().kind(), 0};
+  DiagnosedGroup group{std::move(scored), config.teacher().kind(), 0, 0};
   if (config.teacher().kind() == "none" && config.teacher().teachers_file().empty()) return group;
   const v1::Lease& lease = group.scored.rollout.leased.lease;
   v1::DiagnoseRequest request;
@@ -47,6 +47,7 @@ DiagnosedGroup Diagnose(ScoredGroup scored, const v1::RunConfig& config, Teacher
     reply = absl::DataLossError("the teacher answered for another number of responses than it was asked");
   }
   if (reply.ok() && !reply->teacher().empty()) group.teacher = reply->teacher();  // one of several
+  if (reply.ok()) group.teacher_set_version = reply->set_version();
   for (size_t i = 0; i < asked.size(); ++i) {
     if (!reply.ok()) {
       asked[i]->set_feedback_outcome(OutcomeOf(reply.status()));
@@ -54,6 +55,10 @@ DiagnosedGroup Diagnose(ScoredGroup scored, const v1::RunConfig& config, Teacher
     }
     v1::DiagnoseResult& result = *reply->mutable_results(static_cast<int>(i));
     asked[i]->set_feedback_outcome(result.outcome());
+    if (result.outcome() != v1::OK) {
+      *asked[i]->mutable_feedback_failed() = std::move(*result.mutable_failed());
+      if (result.has_cost()) *asked[i]->mutable_feedback_cost() = result.cost();
+    }
     if (result.outcome() == v1::OK && result.has_feedback()) {
       *asked[i]->mutable_feedback() = std::move(*result.mutable_feedback());
     }

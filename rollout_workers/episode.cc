@@ -28,8 +28,11 @@ v1::Episode MakeEpisode(RefinedGroup group, const v1::RunConfig& config, absl::T
   episode.set_weight_version(oldest);
   episode.set_policy_checksum(rollout.policy.checksum());
   episode.set_teacher(group.diagnosed.teacher);
+  episode.set_teacher_set_version(group.diagnosed.teacher_set_version);
   if (config.deterministic()) {
     for (v1::Sample& sample : *episode.mutable_samples()) {
+      if (sample.has_feedback_cost()) sample.mutable_feedback_cost()->clear_seconds();
+      for (v1::FailedTeacher& failed : *sample.mutable_feedback_failed()) failed.mutable_cost()->clear_seconds();
       if (!sample.has_feedback()) continue;
       sample.mutable_feedback()->mutable_cost()->clear_seconds();
       for (v1::FailedTeacher& failed : *sample.mutable_feedback()->mutable_fallen_from()) {

@@ -13,6 +13,8 @@
 namespace swerve {
 namespace {
 
+constexpr double kSamePose = 0.05 + 1e-6;  // m, rad: what one decimal leaves of a number
+
 // First original for which the teacher injects an answer; -1: none.
 int InjectedFor(const DiagnosedGroup& group) {
   const auto& samples = group.scored.rollout.samples;
@@ -33,6 +35,19 @@ absl::StatusOr<v1::Response> Injected(const v1::Feedback& feedback, const Engine
   response.set_parse(parsed.status);
   for (const v1::Pose& pose : parsed.poses) *response.add_poses() = pose;
   return response;
+}
+
+bool EqualsGroundTruth(const v1::Response& response, const v1::Scene& scene) {
+  if (response.poses_size() != kPoses || scene.gt_size() != kPoses) return false;
+  for (int i = 0; i < kPoses; ++i) {
+    const v1::Pose &a = response.poses(i), &b = scene.gt(i);
+    const double turn = std::remainder(a.heading() - b.heading(), 2 * M_PI);
+    // Written so that a pose that is not finite differs.
+    if (!(std::abs(a.x() - b.x()) <= kSamePose && std::abs(a.y() - b.y()) <= kSamePose && std::abs(turn) <= kSamePose)) {
+      return false;
+    }
+  }
+  return true;
 }
 
 double BestOriginal(const DiagnosedGroup& group) {
@@ -132,7 +147,10 @@ RefinedGroup FinishRefine(DiagnosedGroup diagnosed, const std::vector<RefineRequ
     }
   }
   std::vector<double> r_traj;
-  for (const v1::Refinement& r : group.refinements) r_traj.push_back(r.reward().traj());
+  for (v1::Refinement& r : group.refinements) {
+    r_traj.push_back(r.reward().traj());
+    r.set_equals_ground_truth(EqualsGroundTruth(r.response(), *rollout.leased.scene));
+  }
   for (const int i : SelectRefinements(r_traj, BestOriginal(group.diagnosed), config.rollout().k(), config.seed(),
                                        rollout.leased.lease.group())) {
     group.refinements[i].set_selected(true);

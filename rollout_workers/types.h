@@ -45,6 +45,7 @@ struct ScoredGroup {
 struct DiagnosedGroup {
   ScoredGroup scored;
   std::string teacher;
+  uint64_t teacher_set_version = 0;  // 0: none was asked, or the gateway did not say
   double diagnose_seconds = 0;
 };
 

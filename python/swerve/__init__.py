@@ -6,7 +6,7 @@
 Reward functions for trainers: swerve.trl, swerve.verl, swerve.ms_swift. None of them imports its trainer.
 """
 
-from swerve.client import Candidate, InfrastructureError, RequestError, RewardClient, RewardError, Score
+from swerve.client import Candidate, InfrastructureError, RequestError, RewardClient, RewardError, Score, Tls
 from swerve.parse import parse_pose3
 from swerve.scenes import SceneSet
 
@@ -18,5 +18,6 @@ __all__ = [
     "RewardError",
     "SceneSet",
     "Score",
+    "Tls",
     "parse_pose3",
 ]

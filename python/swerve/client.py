@@ -23,6 +23,7 @@ Poses = Sequence[Pose]  # 8 of them, 0.5 … 4.0 s
 
 _METHOD = "/swerve.v1.RewardService/ScoreGroup"
 _RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
+_RATE_LIMIT = "rate limit: "  # what a refusal by limits.calls_per_second begins with
 
 
 class RewardError(RuntimeError):
@@ -103,19 +104,54 @@ def _retry_delay(error: Any) -> Optional[float]:
     return None
 
 
+@dataclass(frozen=True)
+class Tls:
+    """Certificates for a service that asks for them (security.certs): paths of PEM files, read when a channel opens.
+
+    server_name: what the service's certificate must say; certificates of `swerve certs init` name the role.
+    """
+
+    authority: str
+    certificate: str
+    key: str
+    server_name: str = "reward.swerve"
+
+    @classmethod
+    def of_directory(cls, directory: Union[str, "os.PathLike[str]"]) -> "Tls":
+        """The caller's three files of a directory that `swerve certs init` made: ca.crt, client.crt, client.key."""
+        paths = (os.path.join(os.fspath(directory), name) for name in ("ca.crt", "client.crt", "client.key"))
+        return cls(*paths)
+
+    def _credentials(self) -> Any:
+        def read(path: str) -> bytes:
+            with open(path, "rb") as file:
+                return file.read()
+
+        return grpc.ssl_channel_credentials(
+            root_certificates=read(self.authority),
+            private_key=read(self.key),
+            certificate_chain=read(self.certificate),
+        )
+
+
 class RewardClient:
-    """Thread-safe; may be pickled and used after a fork. `timeout` (s) covers a call with all its retries."""
+    """Thread-safe; may be pickled and used after a fork. `timeout` (s) covers a call with all its retries.
+
+    tls: certificates, where the service asks for them; None: plain.
+    """
 
     def __init__(
         self,
         address: str = "127.0.0.1:50051",
         *,
         timeout: float = 120.0,
+        tls: Optional[Tls] = None,
         max_message_mb: int = 64,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.address = address
         self.timeout = timeout
+        self.tls = tls
         self._max_message_mb = max_message_mb
         self._sleep = sleep
         self._lock = threading.Lock()
@@ -189,15 +225,17 @@ class RewardClient:
         with self._lock:
             if self._channel is None or self._channel_pid != os.getpid():  # a channel does not survive a fork
                 size = self._max_message_mb << 20
-                self._channel = grpc.insecure_channel(
-                    self.address,
-                    options=[
-                        ("grpc.max_send_message_length", size),
-                        ("grpc.max_receive_message_length", size),
-                        ("grpc.max_reconnect_backoff_ms", 2000),
-                        ("grpc.use_local_subchannel_pool", 1),
-                    ],
-                )
+                options: List[Tuple[str, Any]] = [
+                    ("grpc.max_send_message_length", size),
+                    ("grpc.max_receive_message_length", size),
+                    ("grpc.max_reconnect_backoff_ms", 2000),
+                    ("grpc.use_local_subchannel_pool", 1),
+                ]
+                if self.tls is None:
+                    self._channel = grpc.insecure_channel(self.address, options=options)
+                else:
+                    options.append(("grpc.ssl_target_name_override", self.tls.server_name))
+                    self._channel = grpc.secure_channel(self.address, self.tls._credentials(), options=options)
                 self._channel_pid = os.getpid()
             return self._channel
 
@@ -218,7 +256,10 @@ class RewardClient:
                 if code == grpc.StatusCode.UNAVAILABLE:
                     wait, backoff = backoff, min(2 * backoff, 5.0)
                 elif code == grpc.StatusCode.RESOURCE_EXHAUSTED:
-                    wait = _retry_delay(error)  # none: the message is too large, which no waiting changes
+                    wait = _retry_delay(error)
+                    if wait is None and (error.details() or "").startswith(_RATE_LIMIT):
+                        wait, backoff = backoff, min(2 * backoff, 5.0)
+                    # None: the message is too large, which no waiting changes.
                 if wait is not None:
                     wait *= random.uniform(1.0, 1.5)  # those refused together must not come back together
                     if time.monotonic() + wait < until:

@@ -6,14 +6,20 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
-from swerve.client import Candidate, InfrastructureError, RewardClient, Score
+from swerve.client import Candidate, InfrastructureError, RewardClient, Score, Tls
 from swerve.parse import parse_pose3
 
 ADDRESS_VARIABLE = "SWERVE_REWARD_ADDRESS"
+CERTS_VARIABLE = "SWERVE_CERTS"  # directory of `swerve certs init`
 
 
 def default_address() -> str:
     return os.environ.get(ADDRESS_VARIABLE, "127.0.0.1:50051")
+
+
+def default_tls() -> Optional[Tls]:
+    directory = os.environ.get(CERTS_VARIABLE)
+    return Tls.of_directory(directory) if directory else None
 
 
 class TextReward:
@@ -22,6 +28,7 @@ class TextReward:
     value: what the reward is: a field of Score ("total", "pdms", …) or a function of it.
     weights: of (traj, fmt, goal) in Score.total; None: as the service is configured.
     parse: response text → Candidate.
+    tls: certificates; None: those of the directory that SWERVE_CERTS names, without it plain.
     on_failure: "raise" (after the retries within `timeout`), or "none": the rewards of that scene are None.
     """
 
@@ -35,10 +42,11 @@ class TextReward:
         on_failure: str = "raise",
         timeout: float = 600.0,
         parallel: int = 16,
+        tls: Optional[Tls] = None,
     ) -> None:
         if on_failure not in ("raise", "none"):
             raise ValueError(f"on_failure must be 'raise' or 'none', not {on_failure!r}")
-        self.client = RewardClient(address or default_address(), timeout=timeout)
+        self.client = RewardClient(address or default_address(), timeout=timeout, tls=tls or default_tls())
         self.value = value
         self.weights = weights
         self.parse = parse

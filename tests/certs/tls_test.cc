@@ -3,7 +3,10 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <thread>
+#include <vector>
 
+#include "absl/synchronization/mutex.h"
 #include "base/access.h"
 #include "base/files.h"
 #include "base/grpc_credentials.h"
@@ -31,6 +34,29 @@ class CountingOrchestrator : public v1::Orchestrator::Service {
     return grpc::Status::OK;
   }
   std::atomic<int> calls{0};
+};
+
+// Answers nobody before it is told to.
+class HoldingOrchestrator : public v1::Orchestrator::Service {
+ public:
+  grpc::Status GetPolicy(grpc::ServerContext*, const v1::GetPolicyRequest*, v1::PolicyManifest*) override {
+    absl::MutexLock lock(&mu);
+    ++arrived;
+    mu.Await(absl::Condition(&open));
+    return grpc::Status::OK;
+  }
+  bool Arrives(int calls) {
+    absl::MutexLock lock(&mu);
+    const auto there = [&]() ABSL_SHARED_LOCKS_REQUIRED(mu) { return arrived >= calls; };
+    return mu.AwaitWithTimeout(absl::Condition(&there), absl::Seconds(20));
+  }
+  void Open() {
+    absl::MutexLock lock(&mu);
+    open = true;
+  }
+  absl::Mutex mu;
+  int arrived ABSL_GUARDED_BY(mu) = 0;
+  bool open ABSL_GUARDED_BY(mu) = false;
 };
 
 KeyPair Authority() { return MakeAuthority({absl::Now() - 9 * kDay, absl::Now() + 9 * kDay}).value(); }
@@ -170,6 +196,35 @@ TEST_F(TlsTest, CallsBeyondTheRateAreRefused) {
   EXPECT_THAT(FromGrpc(stub->GetPolicy(&second, {}, &reply)),
               StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("rate limit: ")));
   EXPECT_EQ(service_.calls, 1);
+}
+
+TEST_F(TlsTest, CallsBeyondTheStreamsOfAConnectionWaitAtTheCaller) {
+  for (const int max_streams : {2, 3}) {
+    HoldingOrchestrator service;
+    GrpcServer::Options options;
+    options.max_streams = max_streams;
+    const auto server = GrpcServer::Start(options, {Serving<v1::Orchestrator>(&service)}).value();
+    const auto channel = grpc::CreateChannel(server->address(), grpc::InsecureChannelCredentials());
+    const auto call = [&channel](absl::Duration patience) {
+      grpc::ClientContext context;
+      context.set_deadline(absl::ToChronoTime(absl::Now() + patience));
+      v1::PolicyManifest reply;
+      return v1::Orchestrator::NewStub(channel)->GetPolicy(&context, {}, &reply).error_code();
+    };
+    std::vector<std::thread> patient;
+    for (int i = 0; i < 2; ++i) patient.emplace_back([&] { EXPECT_EQ(call(absl::Seconds(60)), grpc::StatusCode::OK); });
+    ASSERT_TRUE(service.Arrives(2));
+    EXPECT_EQ(call(absl::Milliseconds(500)), grpc::StatusCode::DEADLINE_EXCEEDED);
+    if (max_streams == 2) {
+      absl::MutexLock lock(&service.mu);
+      EXPECT_EQ(service.arrived, 2) << "the third came through";
+    } else {
+      EXPECT_TRUE(service.Arrives(3));  // with room for it, it waits at the service
+    }
+    service.Open();
+    for (std::thread& thread : patient) thread.join();
+    EXPECT_EQ(call(absl::Seconds(60)), grpc::StatusCode::OK);
+  }
 }
 
 TEST_F(TlsTest, APersonsToolFindsCertificateAndTokenInTheRunsConfiguration) {

@@ -33,13 +33,13 @@ v1::Episode MakeEpisode(uint64_t group, std::vector<double> originals, std::vect
 }
 
 TEST(GroupLog, RescueNeedsTotalFailureAndASuccessfulRefinement) {
-  const GroupRecord rescued = RecordOf(MakeEpisode(1, {0, 0, 0}, {0, 0.4, 0.9}));
+  const GroupRecord rescued = RecordOf(MakeEpisode(1, {0, 0, 0}, {0, 0.4, 0.9}), 0.8);
   EXPECT_TRUE(rescued.total_failure && rescued.rescued);
   EXPECT_EQ(rescued.failing.text, "wrong 2");
   EXPECT_EQ(rescued.feedback, "brake 2");
   EXPECT_EQ(rescued.refined.pdms, 0.9);
-  EXPECT_FALSE(RecordOf(MakeEpisode(1, {0, 0}, {0, 0})).rescued);
-  const GroupRecord fine = RecordOf(MakeEpisode(1, {0, 0.5}, {1, 1}));
+  EXPECT_FALSE(RecordOf(MakeEpisode(1, {0, 0}, {0, 0}), 0.8).rescued);
+  const GroupRecord fine = RecordOf(MakeEpisode(1, {0, 0.5}, {1, 1}), 0.8);
   EXPECT_FALSE(fine.total_failure || fine.rescued);
   EXPECT_EQ(fine.mean, 0.25);
 }
@@ -47,8 +47,29 @@ TEST(GroupLog, RescueNeedsTotalFailureAndASuccessfulRefinement) {
 TEST(GroupLog, MaskedSamplesAreNoFailures) {
   v1::Episode e = MakeEpisode(1, {0, 0}, {});
   for (v1::Sample& s : *e.mutable_samples()) s.set_outcome(v1::UNAVAILABLE);
-  EXPECT_FALSE(RecordOf(e).total_failure);
-  EXPECT_EQ(RecordOf(e).originals, 0);
+  EXPECT_FALSE(RecordOf(e, 0.8).total_failure);
+  EXPECT_EQ(RecordOf(e, 0.8).originals, 0);
+}
+
+TEST(GroupLog, KeepsWhatItsTeachersWereWorth) {
+  const std::string dir = testing::TempDir() + "/group_log_teachers";
+  std::filesystem::remove_all(dir);
+  v1::Episode e = MakeEpisode(1, {0.1, 0.2}, {0.9, 0.3});
+  e.set_teacher_set_version(4);
+  for (v1::Sample& s : *e.mutable_samples()) {
+    s.set_feedback_outcome(v1::OK);
+    s.mutable_feedback()->set_teacher("vlm");
+  }
+  {
+    SWERVE_ASSERT_OK_AND_ASSIGN(auto log, GroupLog::Open(dir, 0.8));
+    ASSERT_OK(log->Write(e));
+  }
+  SWERVE_ASSERT_OK_AND_ASSIGN(const auto groups, ReadGroups(dir));
+  ASSERT_EQ(groups.size(), 1u);
+  EXPECT_EQ(groups[0].teacher_set, 4u);
+  EXPECT_EQ(groups[0].teachers.at("vlm").refinements, 2);
+  EXPECT_EQ(groups[0].teachers.at("vlm").successes, 1);
+  EXPECT_DOUBLE_EQ(groups[0].teachers.at("vlm").mean_gain(), 0.45);
 }
 
 TEST(GroupLog, ReadsBackAndSurvivesAKill) {
@@ -57,7 +78,7 @@ TEST(GroupLog, ReadsBackAndSurvivesAKill) {
   ASSERT_OK(MakeDirectories(dir));
   ASSERT_OK(WriteFileAtomically(dir + "/groups.jsonl", "{\"group\":0,\"sce"));
   for (int resumed = 0; resumed < 2; ++resumed) {
-    SWERVE_ASSERT_OK_AND_ASSIGN(auto log, GroupLog::Open(dir));
+    SWERVE_ASSERT_OK_AND_ASSIGN(auto log, GroupLog::Open(dir, 0.8));
     ASSERT_OK(log->Write(MakeEpisode(3, {0, 0}, {0.7, 0})));
     ASSERT_OK(log->Write(MakeEpisode(2, {0.5, 1}, {})));
   }

@@ -126,6 +126,34 @@ TEST_F(ReportTest, ShowsWhatFeedbackDidInTraining) {
   EXPECT_THAT(html, HasSubstr("solved without feedback later"));
 }
 
+TEST_F(ReportTest, ShowsEachTeachersLiftAndMarksTheSwap) {
+  EXPECT_THAT(ReportHtml(input_), Not(HasSubstr("<h2>Teachers</h2>")));
+  for (int i = 0; i < 2; ++i) {
+    GroupRecord& g = input_.groups.emplace_back();
+    g.group = i;
+    TeacherTally& vlm = g.teachers["vlm"];
+    vlm.asked = 4;
+    vlm.reports = vlm.refinements = 3;
+    vlm.failures["SCHEMA_INVALID"] = 1;
+    vlm.successes = 2;
+    vlm.gain = 1.5;
+    vlm.money = 0.02;
+    g.teachers["rule"].asked = 1;
+  }
+  for (MetricsRow& row : input_.metrics) row.values["teacher/vlm/pdms_gain"] = 0.5;
+  input_.metrics[11].events = {"teachers: set 2 (add <vlm>): vlm 100 %"};
+  const std::string html = ReportHtml(input_);
+  EXPECT_THAT(html, HasSubstr("<tr><td>vlm</td><td>8</td><td>25.0 % <small>schema invalid 2</small></td><td>6</td>"
+                              "<td>66.7 %</td><td><span class=\"up\">+0.500</span></td>"));
+  EXPECT_THAT(html, HasSubstr("<td>0.010</td>"));  // money per success
+  EXPECT_THAT(html, HasSubstr("<tr><td>rule</td><td>2</td>"));
+  EXPECT_THAT(html, HasSubstr("vlm: ΔPDMS of its refinements"));
+  EXPECT_THAT(html, HasSubstr("<li>step 12: teachers: set 2 (add &lt;vlm&gt;): vlm 100 %</li>"));
+  size_t marks = 0;
+  for (size_t at = 0; (at = html.find("<title>step 12: teachers: set 2", at)) != std::string::npos; ++at) ++marks;
+  EXPECT_EQ(marks, 5u);  // four metrics, of which one is also the teacher's curve
+}
+
 TEST_F(ReportTest, AnEmptyRunSaysSo) {
   EXPECT_THAT(ReportHtml(ReportInput{}), HasSubstr("neither metrics nor evaluations"));
   EXPECT_THAT(ReadRun(testing::TempDir() + "/no_such_run"), StatusIs(absl::StatusCode::kNotFound, HasSubstr("no_such_run")));

@@ -132,6 +132,23 @@ TEST(RunLog, JsonLinesAreFlushedAndNotFiniteIsNull) {
   EXPECT_THAT(rows[0].values, ElementsAre(Pair("a", 1.0)));
 }
 
+TEST(RunLog, EventsAreTextsForPeople) {
+  const std::string dir = NewDir("texts");
+  SWERVE_ASSERT_OK_AND_ASSIGN(auto log, RunLog::Open(dir, At(1)));
+  ASSERT_OK(log->Write(4, {{"a", 1}}, {"teachers: set 2"}));
+  SWERVE_ASSERT_OK_AND_ASSIGN(auto rows, ReadMetrics(dir));
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_THAT(rows[0].events, ElementsAre("teachers: set 2"));
+  EXPECT_THAT(rows[0].values, ElementsAre(Pair("a", 1.0)));
+  SWERVE_ASSERT_OK_AND_ASSIGN(std::string bytes, ReadFile(EventFiles(dir).at(0)));
+  const auto records = ReadRecords(bytes);
+  ASSERT_EQ(records.size(), 3u);
+  // Summary { value { tag: "events" tensor { dtype: STRING shape { dim { size: 1 } } string_val } metadata { … "text" } } }
+  const std::string value = std::string("\x0a\x06" "events") + "\x42\x19\x08\x07\x12\x04\x12\x02\x08\x01\x42\x0f" "teachers: set 2" +
+                            "\x4a\x0a\x0a\x06\x0a\x04" "text" "\x20\x02";
+  EXPECT_THAT(records[2], HasSubstr(value));
+}
+
 TEST(RunLog, ResumedRunAppendsAndRewritesLaterSteps) {
   const std::string dir = NewDir("resume");
   for (const int start : {1, 3}) {

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "base/files.h"
+#include "base/metrics.h"
 #include "base/status_matchers.h"
 #include "tests/testing/fake_buffers.h"
 #include "tests/testing/make_episode.h"
@@ -116,6 +117,80 @@ class LoopTest : public testing::Test {
   RowCheck check_;
   std::function<bool(absl::Duration)> stop_within_ = [](absl::Duration) { return true; };
 };
+
+TEST_F(LoopTest, WhatATeacherIsWorthIsInTheLogAndAMetricOfItsOwn) {
+  config_.mutable_learner()->set_steps(1);
+  for (uint64_t group : {0, 1}) {
+    v1::Episode e = Usable(group);
+    e.mutable_samples(0)->set_feedback_outcome(v1::OK);
+    e.mutable_samples(0)->mutable_feedback()->set_teacher("loop-test");
+    v1::Refinement* r = e.add_refinements();
+    r->mutable_reward()->set_traj(group == 0 ? 0.9 : 0.5);  // the original has 0.5
+    ASSERT_OK(store_.Append(e));
+  }
+  ASSERT_OK(RunOnce());
+  SWERVE_ASSERT_OK_AND_ASSIGN(const auto rows, ReadMetrics(root_));
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_DOUBLE_EQ(rows[0].values.at("teacher/loop-test/pdms_gain"), 0.2);
+  const metrics::Labels labels = {{"teacher", "loop-test"}};
+  EXPECT_DOUBLE_EQ(metrics::Gauge("swerve_learner_teacher_refinement_success_rate",
+                                  "By teacher, of the newest step that it had a part in: refinement_success_rate", labels)
+                       .Value(),
+                   0.5);
+  EXPECT_DOUBLE_EQ(metrics::Counter("swerve_learner_teacher_refinement_successes_total",
+                                    "Of these, refinements that reach the success threshold", labels)
+                       .Value(),
+                   1);
+  SWERVE_ASSERT_OK_AND_ASSIGN(const auto groups, ReadGroups(root_));
+  EXPECT_EQ(groups[0].teachers.at("loop-test").successes, 1);
+}
+
+// Whenever the learner dies, a change of the teachers is in the log once, with the step after it.
+TEST_F(LoopTest, TellsEveryChangeOfTheTeachersOnce) {
+  const auto change = [&](int set, bool append) {
+    std::string text = append ? *ReadFile(root_ + "/teacher_changes.jsonl") : "";
+    absl::StrAppend(&text, "{\"set\":", set, ",\"cause\":\"file\",\"teachers\":[{\"name\":\"rule\",\"share\":1}]}\n");
+    return WriteFileAtomically(root_ + "/teacher_changes.jsonl", text);
+  };
+  ASSERT_OK(MakeDirectories(root_));
+  ASSERT_OK(change(2, false));
+  config_.mutable_learner()->set_steps(2);
+  Store({0, 1, 2, 3});
+  line_.fail_announce_at = 1;  // dies with a checkpoint of step 1 and no line of it
+  EXPECT_FALSE(RunOnce().ok());
+  ASSERT_OK(change(3, true));
+  ASSERT_OK(RunOnce());
+  SWERVE_ASSERT_OK_AND_ASSIGN(auto rows, ReadMetrics(root_));
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_THAT(rows[0].events, ElementsAre("teachers: set 2 (file): rule 100 %"));
+  EXPECT_THAT(rows[1].events, ElementsAre("teachers: set 3 (file): rule 100 %"));
+  // One that was made after the last step belongs to the next.
+  ASSERT_OK(change(4, true));
+  config_.mutable_learner()->set_steps(3);
+  Store({4, 5});
+  ASSERT_OK(RunOnce());
+  SWERVE_ASSERT_OK_AND_ASSIGN(rows, ReadMetrics(root_));
+  ASSERT_EQ(rows.size(), 3u);
+  EXPECT_THAT(rows[1].events, ElementsAre("teachers: set 3 (file): rule 100 %"));
+  EXPECT_THAT(rows[2].events, ElementsAre("teachers: set 4 (file): rule 100 %"));
+}
+
+// Checkpoints are rarer than steps: what a killed learner told after its last checkpoint is told again, once.
+TEST_F(LoopTest, AChangeToldAfterTheCheckpointIsToldAgainWithTheStepsThatAreDoneAgain) {
+  config_.mutable_learner()->set_steps(3);
+  config_.mutable_learner()->set_checkpoint_every(3);
+  Store({0, 1, 2, 3, 4, 5});
+  ASSERT_OK(MakeDirectories(root_));
+  ASSERT_OK(WriteFileAtomically(root_ + "/teacher_changes.jsonl",
+                                "{\"set\":2,\"cause\":\"file\",\"teachers\":[{\"name\":\"rule\",\"share\":1}]}\n"));
+  line_.fail_announce_at = 2;  // after step 1 was logged, without a checkpoint
+  EXPECT_FALSE(RunOnce().ok());
+  ASSERT_OK(RunOnce());
+  SWERVE_ASSERT_OK_AND_ASSIGN(const auto rows, ReadMetrics(root_));
+  size_t told = 0;
+  for (const MetricsRow& row : rows) told += row.events.size();
+  EXPECT_EQ(told, 1u);
+}
 
 TEST_F(LoopTest, TrainsPublishesAcknowledgesAndReportsTheEnd) {
   Store({0, 1, 2, 3, 4, 5, 6});

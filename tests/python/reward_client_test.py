@@ -12,6 +12,7 @@ import pickle
 import subprocess
 import sys
 import tempfile
+import time
 import types
 import unittest
 import urllib.error
@@ -30,7 +31,7 @@ except ImportError as missing:
     sys.exit(77)
 
 import swerve
-from swerve import Candidate, InfrastructureError, RequestError, RewardClient, SceneSet, parse_pose3
+from swerve import Candidate, InfrastructureError, RequestError, RewardClient, SceneSet, Tls, parse_pose3
 from swerve import _messages as messages
 from swerve.ms_swift import register
 from swerve.rewards import TextReward
@@ -211,6 +212,106 @@ class RetryTest(unittest.TestCase):
         self.assertEqual(len(calls), 4)
         self.assertTrue(all(3 <= s <= 4.5 for s in slept[:2]), slept)
         self.assertLess(slept[2], 1)
+
+
+class OwnService:
+    """A reward service with arguments of its own, and the addresses it says."""
+
+    def __init__(self, *arguments):
+        self.process = subprocess.Popen(
+            [BINARY, "reward", "--port", "0", "--http-port", "0", "--metrics-port", "0", *arguments],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        line = self.process.stdout.readline()
+        self.addresses = json.loads(line) if line else {}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.communicate(timeout=60)
+
+
+class LimitsTest(unittest.TestCase):
+    def test_calls_beyond_the_rate_are_refused_and_tried_again(self):
+        scene, gt = Service.scenes[Service.scenes.ids[0]], Service.gt[Service.scenes.ids[0]]
+        with OwnService("--set", "limits.calls_per_second=2") as service:
+            slept = []
+
+            def sleep(seconds):
+                slept.append(seconds)
+                time.sleep(seconds)
+
+            with RewardClient(service.addresses["grpc"], timeout=60, sleep=sleep) as client:
+                self.assertEqual(len([client.score(scene, [gt]) for _ in range(6)]), 6)
+            self.assertTrue(slept)
+            # In time, or an error of ours: never a refused request, never a score.
+            with RewardClient(service.addresses["grpc"], timeout=0.2) as client:
+                with self.assertRaisesRegex(InfrastructureError, "rate limit"):
+                    for _ in range(20):
+                        client.score(scene, [gt])
+
+    def test_http_beyond_the_rate_is_429(self):
+        with OwnService("--set", "limits.http_requests_per_second=0.001") as service:  # one in the life of this test
+            url = service.addresses["http"] + "/health"
+            with urllib.request.urlopen(url, timeout=60) as answer:
+                self.assertEqual(answer.status, 200)
+            with self.assertRaises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(url, timeout=60)
+            with refused.exception as error:
+                self.assertEqual((error.code, error.headers["Retry-After"]), (429, "1"))
+                self.assertIn("limits.http_requests_per_second", json.load(error)["error"]["message"])
+
+    def test_outside_loopback_only_with_tls_or_insecure(self):
+        outside = ("--set", "telemetry.listen=0.0.0.0")
+        with OwnService(*outside) as service:
+            self.assertEqual(service.addresses, {})
+            self.assertEqual(service.process.wait(60), 2)
+            self.assertIn("--insecure", service.process.stderr.read())
+        with OwnService(*outside, "--insecure") as service:
+            with RewardClient(service.addresses["grpc"], timeout=60) as client:
+                self.assertTrue(client.healthy(timeout=20))
+
+
+class TlsTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        for name in ("ours", "theirs"):
+            subprocess.run([BINARY, "certs", "init", f"{cls.folder.name}/{name}"], check=True, stdout=subprocess.DEVNULL)
+        cls.service = OwnService("--set", f"security.certs={cls.folder.name}/ours")
+        cls.scene = Service.scenes[Service.scenes.ids[0]]
+        cls.gt = Service.gt[cls.scene.id]
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.service.__exit__()
+        cls.folder.cleanup()
+
+    def client(self, tls, timeout=1.0):
+        client = RewardClient(self.service.addresses["grpc"], timeout=timeout, tls=tls)
+        self.addCleanup(client.close)
+        return client
+
+    def test_with_a_certificate_of_the_same_authority(self):
+        client = self.client(Tls.of_directory(self.folder.name + "/ours"), timeout=60)
+        self.assertEqual(len(client.score(self.scene, [self.gt])), 1)
+        self.assertTrue(client.healthy(timeout=20))
+        copy = pickle.loads(pickle.dumps(client))
+        self.assertEqual(copy.score(self.scene, [self.gt]), client.score(self.scene, [self.gt]))
+        os.environ["SWERVE_CERTS"] = self.folder.name + "/ours"
+        self.addCleanup(os.environ.pop, "SWERVE_CERTS")
+        self.assertIsNotNone(TextReward(self.service.addresses["grpc"]).client.tls)
+
+    def test_strangers_get_nothing(self):
+        ours, theirs = (Tls.of_directory(f"{self.folder.name}/{name}") for name in ("ours", "theirs"))
+        mixed = Tls(ours.authority, theirs.certificate, theirs.key)
+        role = Tls(ours.authority, ours.certificate, ours.key, server_name="teacher.swerve")
+        for tls in (None, theirs, mixed, role):
+            with self.assertRaises(InfrastructureError):
+                self.client(tls).score(self.scene, [self.gt])
+        with self.assertRaises(FileNotFoundError):
+            self.client(Tls.of_directory(self.folder.name + "/nowhere")).score(self.scene, [self.gt])
 
 
 class RewardFunctionsTest(unittest.TestCase):

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <set>
 
@@ -198,6 +199,49 @@ TEST(DiagnoseTest, TheGroupCarriesTheTeacherThatTheGatewayNames) {
   EXPECT_EQ(Diagnose(std::move(scored), config, teacher).teacher, "vlm");
 }
 
+// The first response gets a report after a fallback, the second none at all.
+class HalfTeacher final : public TeacherClient {
+ public:
+  absl::StatusOr<v1::DiagnoseReply> Diagnose(const v1::DiagnoseRequest&) override {
+    v1::FailedTeacher asked;
+    asked.set_teacher("vlm");
+    asked.set_outcome(v1::TIMEOUT);
+    asked.mutable_cost()->set_seconds(3);
+    asked.mutable_cost()->set_tokens(900);
+    v1::DiagnoseReply reply;
+    reply.set_set_version(5);
+    v1::DiagnoseResult* told = reply.add_results();
+    told->set_outcome(v1::OK);
+    told->mutable_feedback()->set_teacher("oracle");
+    *told->mutable_feedback()->add_fallen_from() = asked;
+    v1::DiagnoseResult* silent = reply.add_results();
+    silent->set_outcome(v1::TIMEOUT);
+    *silent->mutable_cost() = asked.cost();
+    *silent->add_failed() = asked;
+    return reply;
+  }
+};
+
+TEST(DiagnoseTest, TheEpisodeSaysWhoWasAskedInVainAndUnderWhichSet) {
+  v1::RunConfig config = Config(2);
+  FakeReward reward(Number);
+  HalfTeacher teacher;
+  SWERVE_ASSERT_OK_AND_ASSIGN(ScoredGroup scored, Score(Sampled({"0.3", "0.2"}, config), config, reward));
+  const RefinedGroup group{Diagnose(std::move(scored), config, teacher), {}};
+  const v1::Episode e = MakeEpisode(group, config, absl::FromUnixSeconds(9));
+  EXPECT_EQ(e.teacher_set_version(), 5u);
+  EXPECT_EQ(e.samples(0).feedback_failed_size(), 0);  // the report itself says so
+  ASSERT_EQ(e.samples(1).feedback_failed_size(), 1);
+  EXPECT_EQ(e.samples(1).feedback_failed(0).teacher(), "vlm");
+  EXPECT_EQ(e.samples(1).feedback_failed(0).outcome(), v1::TIMEOUT);
+  EXPECT_DOUBLE_EQ(e.samples(1).feedback_cost().seconds(), 3);
+  config.set_deterministic(true);
+  const v1::Episode timeless = MakeEpisode(group, config, absl::FromUnixSeconds(9));
+  EXPECT_EQ(timeless.samples(1).feedback_cost().seconds(), 0);
+  EXPECT_EQ(timeless.samples(1).feedback_failed(0).cost().seconds(), 0);
+  EXPECT_EQ(timeless.samples(1).feedback_cost().tokens(), 900);
+}
+
 TEST(RefineTest, AsksOncePerResponseWithItsOwnReport) {
   v1::RunConfig config = Config(2);
   const DiagnosedGroup group = Diagnosed({"0.3", "0.9"}, config);
@@ -262,6 +306,44 @@ TEST(RefineTest, WhatWasNotSampledOrScoredIsLeftOut) {
   EXPECT_OK(failure);
   EXPECT_THAT(run(absl::UnavailableError("gone"), &failure), IsEmpty());
   EXPECT_THAT(failure, StatusIs(absl::StatusCode::kUnavailable, HasSubstr("gone")));
+}
+
+// A scene whose expert drives straight on at 5 m/s, refined into `answers`, poses as given.
+std::vector<bool> Copied(const std::vector<std::function<void(std::vector<v1::Pose>*)>>& edits) {
+  const v1::RunConfig config = Config(2);
+  auto scene = std::make_shared<v1::Scene>(*AScene());
+  std::vector<v1::Pose> rounded;
+  for (int i = 1; i <= 8; ++i) {
+    scene->add_gt()->set_x(2.54 * i);
+    rounded.emplace_back().set_x(std::round(25.4 * i) / 10);
+  }
+  DiagnosedGroup group = Diagnosed({"0.3", "0.5"}, config);
+  group.scored.rollout.leased.scene = scene;
+  const auto requests = RefineRequests(group, config);
+  auto answers = Answers({"0.4", "0.9"});
+  for (size_t i = 0; i < edits.size(); ++i) {
+    std::vector<v1::Pose> poses = rounded;
+    edits[i](&poses);
+    for (const v1::Pose& pose : poses) *answers[i]->add_poses() = pose;
+  }
+  FakeReward reward(Number);
+  FakeEngine engine([](const Prompt&, uint64_t) { return ""; });
+  std::vector<bool> copied;
+  for (const v1::Refinement& r : FinishRefine(std::move(group), requests, std::move(answers), config, engine, reward).refinements) {
+    copied.push_back(r.equals_ground_truth());
+  }
+  return copied;
+}
+
+TEST(RefineTest, MarksWhatDrivesTheGroundTruthAsItIsWritten) {
+  const auto same = [](std::vector<v1::Pose>*) {};
+  EXPECT_THAT(Copied({same, [](std::vector<v1::Pose>* p) { (*p)[3].set_y(0.1); }}), ElementsAre(true, false));
+  EXPECT_THAT(Copied({[](std::vector<v1::Pose>* p) { (*p)[7].set_heading(0.06); },
+                      [](std::vector<v1::Pose>* p) { (*p)[7].set_heading(2 * M_PI - 0.04); }}),
+              ElementsAre(false, true));
+  EXPECT_THAT(Copied({[](std::vector<v1::Pose>* p) { p->pop_back(); },
+                      [](std::vector<v1::Pose>* p) { (*p)[0].set_x(std::nan("")); }}),
+              ElementsAre(false, false));
 }
 
 TEST(RefineTest, AnInjectedAnswerIsTokenisedScoredAndCompetes) {

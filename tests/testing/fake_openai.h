@@ -4,6 +4,7 @@
 
 #include <civetweb.h>
 
+#include <atomic>
 #include <deque>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -21,6 +22,7 @@ struct FakeAnswer {
   enum Manner { kSend, kHang, kDrip, kCut };
   int status = 200;
   std::string body;
+  size_t times = 1;     // the body is sent so often, one after the other: an answer larger than the test's memory
   std::string headers;  // "Retry-After: 2\r\n"
   Manner manner = kSend;
 };
@@ -54,6 +56,14 @@ inline FakeAnswer Errs(int status, const std::string& body = "{}", const std::st
   return answer;
 }
 
+// A chat completion without an end, of about so many bytes.
+inline FakeAnswer SaysEndlessly(size_t bytes) {
+  FakeAnswer answer;
+  answer.body = std::string(64 << 10, 'x');
+  answer.times = bytes / answer.body.size();
+  return answer;
+}
+
 class FakeOpenAi {
  public:
   struct Asked {
@@ -84,6 +94,7 @@ class FakeOpenAi {
     always_ = Says(FakeReport().dump());
     asked_.clear();
     peers_.clear();
+    sent_ = 0;
     most_ = 0;
   }
   // Answers in turn; when they are used up, a valid report.
@@ -104,6 +115,7 @@ class FakeOpenAi {
     absl::MutexLock lock(&mu_);
     return peers_.size();
   }
+  size_t bytes_sent() const { return sent_; }  // of bodies that did not drip
   int most_at_once() const {
     absl::MutexLock lock(&mu_);
     return most_;
@@ -143,11 +155,15 @@ class FakeOpenAi {
       return;
     }
     if (answer.manner == FakeAnswer::kCut) mg_disable_connection_keep_alive(connection);
-    const size_t promised = answer.body.size() + (answer.manner == FakeAnswer::kCut ? 100 : 0);
+    const size_t promised = answer.times * answer.body.size() + (answer.manner == FakeAnswer::kCut ? 100 : 0);
     mg_printf(connection, "HTTP/1.1 %d X\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n%s\r\n",
               answer.status, promised, answer.headers.c_str());
     if (answer.manner != FakeAnswer::kDrip) {
-      mg_write(connection, answer.body.data(), answer.body.size());
+      for (size_t i = 0; i < answer.times; ++i) {
+        const int written = mg_write(connection, answer.body.data(), answer.body.size());
+        if (written <= 0) return;  // the client has had enough
+        sent_ += static_cast<size_t>(written);
+      }
       return;
     }
     for (const char c : answer.body) {
@@ -159,6 +175,7 @@ class FakeOpenAi {
   mg_context* context_ = nullptr;
   int port_ = 0;
   absl::Notification closing_;
+  std::atomic<size_t> sent_{0};
   mutable absl::Mutex mu_;
   std::deque<FakeAnswer> script_ ABSL_GUARDED_BY(mu_);
   FakeAnswer always_ ABSL_GUARDED_BY(mu_) = Says(FakeReport().dump());

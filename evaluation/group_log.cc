@@ -39,6 +39,7 @@ ShownResponse ShownFromJson(const Json& json) {
 std::string Line(const GroupRecord& g) {
   Json json = {{"group", g.group},         {"scene", g.scene_id}, {"weight_version", g.weight_version},
                {"originals", g.originals}, {"mean", g.mean},      {"total_failure", g.total_failure}};
+  if (!g.terms.empty()) json["terms"] = g.terms;
   if (g.rescued) {
     json["failing"] = ToJson(g.failing);
     json["feedback"] = g.feedback;
@@ -56,6 +57,7 @@ GroupRecord Parse(const Json& json) {
   g.originals = json.at("originals").get<int>();
   g.mean = json.at("mean").get<double>();
   g.total_failure = json.at("total_failure").get<bool>();
+  if (json.contains("terms")) g.terms = json.at("terms").get<std::map<std::string, double>>();
   g.rescued = json.contains("refined");
   if (g.rescued) {
     g.failing = ShownFromJson(json.at("failing"));
@@ -73,14 +75,20 @@ GroupRecord RecordOf(const v1::Episode& episode) {
   g.group = episode.group();
   g.weight_version = episode.weight_version();
   g.total_failure = true;
+  std::map<std::string, int> with_term;
   for (const v1::Sample& sample : episode.samples()) {
     if (sample.outcome() != v1::OK && sample.outcome() != v1::OUTCOME_UNSPECIFIED) continue;
     ++g.originals;
     g.mean += sample.reward().traj();
+    for (const v1::RewardTerm& term : sample.reward().terms()) {
+      g.terms[term.name()] += term.value();
+      ++with_term[term.name()];
+    }
     g.total_failure = g.total_failure && sample.reward().traj() == 0;
   }
   g.total_failure = g.total_failure && g.originals > 0;
   if (g.originals > 0) g.mean /= g.originals;
+  for (auto& [name, value] : g.terms) value /= with_term[name];
   const v1::Refinement* best = nullptr;
   for (const v1::Refinement& r : episode.refinements()) {
     if (r.of_sample() < 0 || r.of_sample() >= episode.samples_size() || r.reward().traj() <= 0) continue;

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -30,6 +31,7 @@ struct GroupRecord {
   int64_t weight_version = 0;
   int originals = 0;          // scored ones
   double mean = 0;            // of their r_traj
+  std::map<std::string, double> terms;  // of the reward functions, by name: mean over the originals that have it
   bool total_failure = false; // all of them have r_traj = 0
   bool rescued = false;       // total_failure, and a refinement has r_traj > 0: the rest is set
   ShownResponse failing, refined;

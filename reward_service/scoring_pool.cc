@@ -86,12 +86,8 @@ absl::Status ScoringPool::Enqueue(const JobPtr& job) {
   {
     absl::MutexLock lock(&mu_);
     if (stopping_) return absl::UnavailableError("the reward service is shutting down");
-    const auto full = [&] {
-      return waiting_ >= options_.max_queue ||
-             (waiting_ > 0 && waiting_bytes_ + job->bytes > options_.max_queue_bytes);
-    };
-    if (full()) gone = DropGone();  // those who left must not keep others out
-    if (full()) {
+    if (Full(*job)) gone = DropGone();  // those who left must not keep others out
+    if (Full(*job)) {
       status = WithRetryAfter(
           absl::ResourceExhaustedError(absl::StrCat("queue full: ", waiting_, " groups of ", waiting_bytes_ >> 10,
                                                     " KiB wait already; try again after the delay in RetryInfo")),
@@ -105,6 +101,10 @@ absl::Status ScoringPool::Enqueue(const JobPtr& job) {
   }
   for (const JobPtr& left : gone) Answer(*left, GoOn(*left));
   return status;
+}
+
+bool ScoringPool::Full(const Job& job) const {
+  return waiting_ >= options_.max_queue || (waiting_ > 0 && waiting_bytes_ + job.bytes > options_.max_queue_bytes);
 }
 
 std::vector<ScoringPool::JobPtr> ScoringPool::DropGone() {

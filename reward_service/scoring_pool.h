@@ -76,6 +76,7 @@ class ScoringPool {
   absl::Status GoOn(const Job& job) const;
   void Answer(Job& job, const absl::Status& status);
   absl::Status Enqueue(const JobPtr& job) ABSL_LOCKS_EXCLUDED(mu_);
+  bool Full(const Job& job) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);  // no room for it
   std::vector<JobPtr> DropGone() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Duration RetryDelay() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ShowQueue() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

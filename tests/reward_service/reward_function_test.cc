@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/config.h"
 #include "base/status_matchers.h"
 #include "reward_service/reward_rules.h"

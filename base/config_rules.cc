@@ -1,7 +1,9 @@
 // What values a configuration may hold. One line per rule; the mechanism is below the tables.
 #include <google/protobuf/descriptor.h>
 
+#include <algorithm>
 #include <limits>
+#include <set>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
@@ -44,6 +46,15 @@ constexpr Range kRanges[] = {
     {"reward.cache_mb", 0, 1 << 20},
     {"reward.http_port", 0, 65535},
     {"reward.http_max_body_mb", 1, 1024},
+    {"reward.rules.spanvla.w_neg", 0, 1e6},
+    {"reward.rules.spanvla.w_rec", 0, 1e6},
+    {"reward.rules.spanvla.lambda_cot", 0, 1e6},
+    {"reward.rules.spanvla.similarity_bound", 1e-3, 1e6},
+    {"reward.rules.spanvla.cot_free", 0, 1 << 30},
+    {"reward.rules.spanvla.cot_full", 1, kNoLimit},
+    {"reward.rules.spanvla.contradiction", 0, 1e6},
+    {"reward.rules.adaptive_think.weight", 0, 1e6},
+    {"reward.rules.adaptive_think.threshold", 0, 1},
     {"teacher.deadline_seconds", 0, 3600, true},
     {"teacher.threads", 1, 1024},
     {"teacher.report_noise", 0, 1000},
@@ -149,6 +160,23 @@ absl::Status CheckListen(const v1::RunConfig& config) {
                              "the network itself keeps strangers out, give --insecure"));
 }
 
+absl::Status CheckRewardRules(const v1::RewardRules& rules) {
+  // Those of reward_service/reward_function.cc.
+  static constexpr absl::string_view kKnown[] = {"spanvla", "adaptive_think"};
+  std::set<std::string> seen;
+  for (const std::string& name : rules.functions()) {
+    if (std::find(std::begin(kKnown), std::end(kKnown), name) == std::end(kKnown)) {
+      return Refuse("reward.rules.functions",
+                    absl::StrCat("names '", name, "' but may hold: ", absl::StrJoin(kKnown, ", ")));
+    }
+    if (!seen.insert(name).second) return Refuse("reward.rules.functions", absl::StrCat("names '", name, "' twice"));
+  }
+  if (rules.spanvla().cot_full() > rules.spanvla().cot_free()) return absl::OkStatus();
+  return Refuse("reward.rules.spanvla.cot_full", absl::StrCat("is ", rules.spanvla().cot_full(),
+                                                              " but must be more than reward.rules.spanvla.cot_free, ",
+                                                              rules.spanvla().cot_free()));
+}
+
 bool IsDevice(absl::string_view device) {
   if (device == "cpu" || device == "cuda") return true;
   if (!absl::StartsWith(device, "cuda:") || device.size() == 5) return false;
@@ -174,6 +202,7 @@ absl::Status ValidateRunConfig(const v1::RunConfig& config) {
   for (const double weight : config.reward().reward_weights()) {
     if (weight < 0) return Refuse("reward.reward_weights", "holds a negative weight");
   }
+  SWERVE_RETURN_IF_ERROR(CheckRewardRules(config.reward().rules()));
   const std::string& url = config.buffers().url();
   if (IsRedisUrl(url)) {
     const absl::Status parsed = ParseRedisUrl(url).status();

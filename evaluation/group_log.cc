@@ -41,6 +41,7 @@ std::string Line(const GroupRecord& g) {
                {"originals", g.originals}, {"mean", g.mean},      {"total_failure", g.total_failure}};
   if (g.teacher_set > 0) json["teacher_set"] = g.teacher_set;
   for (const auto& [name, tally] : g.teachers) json["teachers"][name] = TallyToJson(tally);
+  if (!g.terms.empty()) json["terms"] = g.terms;
   if (g.rescued) {
     json["failing"] = ToJson(g.failing);
     json["feedback"] = g.feedback;
@@ -62,6 +63,7 @@ GroupRecord Parse(const Json& json) {
   if (json.contains("teachers")) {
     for (const auto& [name, tally] : json.at("teachers").items()) g.teachers[name] = TallyFromJson(tally);
   }
+  if (json.contains("terms")) g.terms = json.at("terms").get<std::map<std::string, double>>();
   g.rescued = json.contains("refined");
   if (g.rescued) {
     g.failing = ShownFromJson(json.at("failing"));
@@ -81,14 +83,20 @@ GroupRecord RecordOf(const v1::Episode& episode, double s) {
   g.group = episode.group();
   g.weight_version = episode.weight_version();
   g.total_failure = true;
+  std::map<std::string, int> with_term;
   for (const v1::Sample& sample : episode.samples()) {
     if (sample.outcome() != v1::OK && sample.outcome() != v1::OUTCOME_UNSPECIFIED) continue;
     ++g.originals;
     g.mean += sample.reward().traj();
+    for (const v1::RewardTerm& term : sample.reward().terms()) {
+      g.terms[term.name()] += term.value();
+      ++with_term[term.name()];
+    }
     g.total_failure = g.total_failure && sample.reward().traj() == 0;
   }
   g.total_failure = g.total_failure && g.originals > 0;
   if (g.originals > 0) g.mean /= g.originals;
+  for (auto& [name, value] : g.terms) value /= with_term[name];
   const v1::Refinement* best = nullptr;
   for (const v1::Refinement& r : episode.refinements()) {
     if (r.of_sample() < 0 || r.of_sample() >= episode.samples_size() || r.reward().traj() <= 0) continue;

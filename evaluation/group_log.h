@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -31,6 +32,7 @@ struct GroupRecord {
   int64_t weight_version = 0;
   int originals = 0;          // scored ones
   double mean = 0;            // of their r_traj
+  std::map<std::string, double> terms;  // of the reward functions, by name: mean over the originals that have it
   bool total_failure = false; // all of them have r_traj = 0
   uint64_t teacher_set = 0;   // version of the set of teachers; 0: none was asked
   TeacherTallies teachers;    // of its failed responses

@@ -67,7 +67,8 @@ void Standardise(const Profile& profile, const Knobs& knobs, absl::Span<const Ob
 
 double TotalReward(const Profile& profile, const Knobs& knobs, const ObjectiveRow& row) {
   if (!profile.by_parts) return row.reward;
-  return knobs.reward_weights[0] * row.traj + knobs.reward_weights[1] * row.fmt + knobs.reward_weights[2] * row.goal;
+  return knobs.reward_weights[0] * row.traj + knobs.reward_weights[1] * row.fmt + knobs.reward_weights[2] * row.goal +
+         row.terms;
 }
 
 Advantages ComputeAdvantages(const Profile& profile, const Knobs& knobs, absl::Span<const ObjectiveRow> rows,

@@ -18,7 +18,8 @@ struct ObjectiveRow {
   bool masked = false;      // sampling or scoring failed: as good as absent
   int length = 0;           // tokens
   double traj = 0, fmt = 0, goal = 0;  // profiles by parts (elf)
-  double reward = 0;                   // the others
+  double terms = 0;                    // of reward functions, added to the parts
+  double reward = 0;                   // the other profiles
 };
 
 struct GroupPlan {

@@ -12,6 +12,8 @@ void SetRewards(const v1::Reward& reward, ObjectiveRow* row) {
   row->traj = reward.traj();
   row->fmt = reward.fmt();
   row->goal = reward.goal();
+  row->terms = 0;
+  for (const v1::RewardTerm& term : reward.terms()) row->terms += term.value();
   row->reward = reward.total();
 }
 
@@ -29,7 +31,8 @@ bool Usable(const v1::Sample& sample) {
 }
 
 bool Finite(const v1::Reward& r) {
-  return std::isfinite(r.traj()) && std::isfinite(r.fmt()) && std::isfinite(r.goal()) && std::isfinite(r.total());
+  return std::isfinite(r.traj()) && std::isfinite(r.fmt()) && std::isfinite(r.goal()) && std::isfinite(r.total()) &&
+         std::all_of(r.terms().begin(), r.terms().end(), [](const auto& term) { return std::isfinite(term.value()); });
 }
 
 // An episode as rows of one group, not yet in the batch.

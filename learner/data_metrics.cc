@@ -75,6 +75,7 @@ class Tally {
     m_["rewards/traj/mean"].Add(reward.traj());
     m_["rewards/fmt/mean"].Add(reward.fmt());
     m_["rewards/goal/mean"].Add(reward.goal());
+    for (const v1::RewardTerm& term : reward.terms()) m_["rewards/" + term.name() + "/mean"].Add(term.value());
     const std::pair<const char*, double> scores[] = {
         {"scores/nc", reward.scores().nc()},   {"scores/dac", reward.scores().dac()},
         {"scores/ttc", reward.scores().ttc()}, {"scores/ep", reward.scores().ep()},

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,14 +18,16 @@ namespace swerve {
 namespace {
 
 struct ScoreArguments {
-  std::string scenes, out, csv, csv_v2, version = "1.1", traffic = "log";
+  std::string scenes, submission, out, csv, csv_v2, version = "1.1", traffic = "log";
   ScoreFileOptions options;
 };
 
 absl::Status WriteScores(const ScoreArguments& arguments, const ScoreFileResult& result) {
   SWERVE_RETURN_IF_ERROR(WriteMaybeGzip(arguments.out, result.json));
   if (!arguments.csv.empty()) {
-    if (result.pdms_csv.empty()) return absl::InvalidArgumentError("--csv: the file holds rows, not scenes");
+    if (result.pdms_csv.empty()) {
+      return absl::InvalidArgumentError("--csv: the file holds rows, or scenes with resolved.v2 alone (--csv-v2)");
+    }
     SWERVE_RETURN_IF_ERROR(WriteMaybeGzip(arguments.csv, result.pdms_csv));
   }
   if (arguments.csv_v2.empty()) return absl::OkStatus();
@@ -32,18 +35,39 @@ absl::Status WriteScores(const ScoreArguments& arguments, const ScoreFileResult&
   return WriteMaybeGzip(arguments.csv_v2, result.epdms_csv);
 }
 
+absl::StatusOr<Submission> ReadSubmission(const std::string& file) {
+  SWERVE_ASSIGN_OR_RETURN(const std::string text, ReadMaybeGzip(file));
+  return ParseSubmission(text);
+}
+
+// A data set, or a JSON file.
+absl::StatusOr<ScoreFileResult> ScoreScenesAt(const std::string& path, const ScoreFileOptions& options) {
+  if (std::filesystem::is_directory(path)) {
+    SWERVE_ASSIGN_OR_RETURN(const auto store, SceneStore::Open({path}, /*cache_bytes=*/0));
+    return ScoreSceneStore(*store, options);
+  }
+  SWERVE_ASSIGN_OR_RETURN(const std::string text, ReadMaybeGzip(path));
+  return ScoreSceneFile(text, options);
+}
+
 void RunScore(const ScoreArguments& arguments) {
-  auto text = ReadMaybeGzip(arguments.scenes);
-  if (!text.ok()) return FailWith(text.status());
   ScoreFileOptions options = arguments.options;
   options.v1_0 = arguments.version == "1.0";
   options.reactive = arguments.traffic == "reactive";
-  auto result = ScoreSceneFile(*text, options);
+  Submission submission;
+  if (!arguments.submission.empty()) {
+    auto read = ReadSubmission(arguments.submission);
+    if (!read.ok()) return FailWith(Annotate(read.status(), arguments.submission));
+    submission = *std::move(read);
+    options.submission = &submission;
+  }
+  auto result = ScoreScenesAt(arguments.scenes, options);
   if (!result.ok()) return FailWith(Annotate(result.status(), arguments.scenes));
   absl::Status written = WriteScores(arguments, *result);
   if (!written.ok()) return FailWith(written);
   if (result->rows > 0) std::printf("%d rows aggregated to %s\n", result->rows, arguments.out.c_str());
   for (const std::string& line : result->broken) std::fprintf(stderr, "swerve: %s\n", line.c_str());
+  if (result->unanswered > 0) std::printf("%d scenes are not in the submission and were left out\n", result->unanswered);
   if (result->rows == 0) std::printf("%d candidates of %d scenes scored to %s: %d invalid, %zu problems with scenes\n", result->candidates,
               result->scenes, arguments.out.c_str(), result->invalid, result->broken.size());
   if (!result->broken.empty()) SetExitCode(1);
@@ -101,7 +125,10 @@ void AddRewardCommands(CLI::App& app) {
       "cannot be scored is named, gets \"error\" or \"valid\": false, and costs nothing else. A file with a \"mapping\"\n"
       "also gets EPDMS over two stages.\n"
       "Exit code: 0 all scenes scored, 1 some could not be, 2 the file is unusable.");
-  score->add_option("--scenes", arguments->scenes, "Scenes with candidates, JSON (.gz)")->required();
+  score->add_option("--scenes", arguments->scenes, "Scenes with candidates: JSON (.gz), or the directory of a data set")->required();
+  score->add_option("--submission", arguments->submission,
+                    "Score these predictions by token instead of the scenes' candidates: what tools/navsim_export.py makes of\n"
+                    "a NAVSIM submission pickle (.gz); scenes without a prediction are left out");
   score->add_option("--out", arguments->out, "Where the scores go, JSON (.gz)")->required();
   score->add_flag("--resolve", arguments->options.resolve,
                   "Build resolved.v1 and v2 (route, centreline, reference plan, 10 Hz agents, lights) from the raw scene");

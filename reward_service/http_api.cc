@@ -156,6 +156,7 @@ absl::StatusOr<json> RewardJson(const v1::Reward& reward, const std::string& tok
               {"comfort", s.comfort()},
               {"history_comfort", s.comfort()}};  // the name that later NAVSIM versions use
   if (!valid) out["invalid"] = v1::InvalidReason_Name(reward.invalid());
+  for (const v1::RewardTerm& term : reward.terms()) out["terms"][term.name()] = term.value();
   if (verbose) {
     out["token"] = token;
     SWERVE_ASSIGN_OR_RETURN(const std::string facts, ToJson(reward.facts()));

@@ -66,14 +66,16 @@ double GoalReward(const pdm::Pose2& last, const pdm::Pose2& gt) {
 }
 
 absl::StatusOr<std::shared_ptr<const RewardTarget>> PrepareTarget(const v1::Scene& scene) {
-  auto target = std::make_shared<RewardTarget>();
+  auto target = std::make_shared<RewardTarget>(RewardTarget{.label = scene.label(), .actions = MetaActions(scene)});
   SWERVE_ASSIGN_OR_RETURN(target->scene, pdm::Prepare(scene));
   if (!scene.gt().empty()) {
     const v1::Pose& p = *scene.gt().rbegin();
     if (!std::isfinite(p.x()) || !std::isfinite(p.y())) return absl::InvalidArgumentError("gt: last pose is not finite");
     target->goal = pdm::Pose2{p.x(), p.y(), p.heading()};
   }
-  target->bytes = MemoryOf(*target->scene);
+  for (const v1::Pose& p : scene.gt()) target->gt.push_back({p.x(), p.y(), p.heading()});
+  target->bytes = MemoryOf(*target->scene) + target->gt.size() * sizeof(pdm::Pose2) +
+                  target->actions.points() * (sizeof(Vec2) + sizeof(double));
   return target;
 }
 
@@ -99,8 +101,12 @@ v1::Reward ScoreCandidate(const RewardTarget& target, const v1::ScoreCandidate& 
   // Claiming an exact parse without a usable trajectory earns nothing.
   v1::ParseStatus parse = reward.invalid() == v1::INVALID_REASON_UNSPECIFIED ? candidate.parse() : v1::FAILED;
   reward.set_fmt(FormatReward(candidate.text(), parse));
-  reward.set_total(weights.traj() * reward.traj() + weights.fmt() * reward.fmt() + weights.goal() * reward.goal());
+  reward.set_total(WeightedSum(reward, weights));
   return reward;
+}
+
+double WeightedSum(const v1::Reward& reward, const v1::RewardWeights& weights) {
+  return weights.traj() * reward.traj() + weights.fmt() * reward.fmt() + weights.goal() * reward.goal();
 }
 
 v1::RewardWeights UnitWeights() {

@@ -7,10 +7,12 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "base/status.h"
 #include "pdm/score.h"
+#include "scenes/objects.h"
 #include "swerve/v1/reward.pb.h"
 
 namespace swerve {
@@ -27,7 +29,11 @@ double GoalReward(const pdm::Pose2& last, const pdm::Pose2& gt_last);
 struct RewardTarget {
   std::shared_ptr<const pdm::PreparedScene> scene;
   std::optional<pdm::Pose2> goal;  // the ground truth's last pose; empty when the scene has none
-  size_t bytes = 0;                // memory it takes, estimated
+  // What reward functions read (reward_function.h).
+  v1::SampleLabel label = v1::SAMPLE_LABEL_UNSPECIFIED;
+  std::vector<pdm::Pose2> gt;  // ego frame; may be empty
+  MetaActions actions;
+  size_t bytes = 0;  // memory it takes, estimated
 };
 // INVALID_ARGUMENT names the field that is missing or unusable.
 absl::StatusOr<std::shared_ptr<const RewardTarget>> PrepareTarget(const v1::Scene& scene);
@@ -36,13 +42,16 @@ absl::StatusOr<std::shared_ptr<const RewardTarget>> PrepareTarget(const v1::Scen
 v1::Reward ScoreCandidate(const RewardTarget& target, const v1::ScoreCandidate& candidate,
                           const v1::RewardWeights& weights);
 
+// Of traj, fmt and goal.
+double WeightedSum(const v1::Reward& reward, const v1::RewardWeights& weights);
+
 // 1, 1, 1.
 v1::RewardWeights UnitWeights();
 
 // INVALID_ARGUMENT: weights not finite, or a goal weight where the scene has no ground truth.
 absl::Status CheckWeights(const RewardTarget& target, const v1::RewardWeights& weights);
 
-// A whole group, weighted by `weights` (the request's own are not looked at). `go_on` is asked before every candidate;
+// A whole group, weighted by `weights` (the request's own, and its rules, are not looked at). `go_on` is asked before every candidate;
 // a status other than OK ends the work with it. Errors as CheckWeights.
 absl::StatusOr<v1::ScoreGroupReply> ScoreGroup(const RewardTarget& target, const v1::ScoreGroupRequest& request,
                                                const v1::RewardWeights& weights,

@@ -15,7 +15,7 @@
 namespace swerve {
 namespace {
 
-ScoringOptions OptionsOf(const v1::RewardConfig& config) {
+absl::StatusOr<ScoringOptions> OptionsOf(const v1::RewardConfig& config) {
   ScoringOptions options;
   options.threads = config.threads();
   options.max_queue = config.max_queue();
@@ -28,6 +28,7 @@ ScoringOptions OptionsOf(const v1::RewardConfig& config) {
     options.default_weights.set_fmt(config.reward_weights(1));
     options.default_weights.set_goal(config.reward_weights(2));
   }
+  SWERVE_ASSIGN_OR_RETURN(options.default_functions, RewardFunctions::Make(config.rules()));
   return options;
 }
 
@@ -51,7 +52,8 @@ absl::StatusOr<std::unique_ptr<RewardRole>> RewardRole::Make(const v1::RunConfig
     // Prepared scenes are what is kept (reward.cache_mb); a scene as read is needed once.
     SWERVE_ASSIGN_OR_RETURN(scenes, SceneStore::Open({dirs.begin(), dirs.end()}, /*cache_bytes=*/0));
   }
-  std::unique_ptr<RewardRole> role(new RewardRole(std::move(scenes), OptionsOf(config.reward())));
+  SWERVE_ASSIGN_OR_RETURN(const ScoringOptions options, OptionsOf(config.reward()));
+  std::unique_ptr<RewardRole> role(new RewardRole(std::move(scenes), options));
   if (config.reward().has_http_port()) {
     HttpServer::Options http = HttpOptions(config);
     http.port = config.reward().http_port();

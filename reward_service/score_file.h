@@ -9,6 +9,8 @@
 
 #include "base/status.h"
 #include "reward_service/score_rows.h"
+#include "reward_service/submission.h"
+#include "scenes/store.h"
 
 namespace swerve {
 
@@ -18,6 +20,7 @@ struct ScoreFileOptions {
   bool v1_0 = false;         // "v1" scores by the rules of v1.0
   bool reactive = false;     // v2 in reactive traffic; needs the map's lanes
   bool pair_frames = false;  // EC also across scenes of one recording
+  const Submission* submission = nullptr;  // scored instead of the scenes' own candidates; scenes it leaves out are too
   std::function<void(int done, int total)> progress;  // may be empty; called after every scene
 };
 
@@ -27,13 +30,17 @@ struct ScoreFileResult {
   int scenes = 0, candidates = 0;
   int rows = 0;                     // of a file that holds rows scored elsewhere
   int invalid = 0;                  // candidates with "valid": false
-  std::vector<std::string> broken;  // one line per scene or stage that could not be scored; also in the output
+  int unanswered = 0;               // scenes that the submission leaves out
+  std::vector<std::string> broken;  // one line per scene, stage or prediction that could not be scored
 };
 
-// Two kinds of file. Scenes: v1 always, v2 where a scene has resolved.v2, and the two-stage result of every candidate
-// name where the file has a "mapping". Rows scored elsewhere with a mapping: their two-stage result.
+// Two kinds of file. Scenes: v1 where a scene has resolved.v1, v2 where it has resolved.v2, and the two-stage result of
+// every candidate name where the file, or the submission, has a "mapping". Rows scored elsewhere with a mapping: their two-stage result.
 // INVALID_ARGUMENT when the text is neither, or when its rows or its mapping cannot be read.
 absl::StatusOr<ScoreFileResult> ScoreSceneFile(const std::string& text, const ScoreFileOptions& options);
+
+// The same for the scenes of data sets, read one by one. Errors of ParseStageGroups alone.
+absl::StatusOr<ScoreFileResult> ScoreSceneStore(const SceneStore& store, const ScoreFileOptions& options);
 
 }  // namespace swerve
 

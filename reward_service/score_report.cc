@@ -21,15 +21,16 @@ const double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 // In the column order of NAVSIM v1.
 Values ValuesV1(const ScoreRow& r) {
-  const bool ok = r.valid();
+  const v1::SubScores none, &s = r.v1.has_value() ? *r.v1 : none;
+  const bool ok = r.valid() && r.v1.has_value();
   auto v = [ok](double x) { return ok ? x : kNaN; };
-  return {{"NC", "no_at_fault_collisions", v(r.v1.nc())},
-          {"DAC", "drivable_area_compliance", v(r.v1.dac())},
-          {"EP", "ego_progress", v(r.v1.ep())},
-          {"TTC", "time_to_collision_within_bound", v(r.v1.ttc())},
-          {"C", "comfort", v(r.v1.comfort())},
-          {"DDC", "driving_direction_compliance", v(r.v1.ddc())},
-          {"PDMS", "score", v(r.v1.pdms())}};
+  return {{"NC", "no_at_fault_collisions", v(s.nc())},
+          {"DAC", "drivable_area_compliance", v(s.dac())},
+          {"EP", "ego_progress", v(s.ep())},
+          {"TTC", "time_to_collision_within_bound", v(s.ttc())},
+          {"C", "comfort", v(s.comfort())},
+          {"DDC", "driving_direction_compliance", v(s.ddc())},
+          {"PDMS", "score", v(s.pdms())}};
 }
 
 // In the column order of NAVSIM v2: after the human filter, EC and the total at the end.
@@ -112,7 +113,7 @@ ordered_json Diag(const pdm::Metrics& r, const pdm::Metrics& m, const pdm::Trace
 
 ordered_json RowV1(const ScoreRow& row) {
   if (!row.valid()) return Invalid(row);
-  const v1::SubScores& s = row.v1;
+  const v1::SubScores& s = *row.v1;
   ordered_json out = {{"valid", true}, {"NC", s.nc()},   {"DAC", s.dac()},   {"DDC", s.ddc()},
                       {"EP", s.ep()},  {"TTC", s.ttc()}, {"C", s.comfort()}, {"PDMS", s.pdms()}};
   if (row.diag.has_value()) out["diag"] = Diag(row.diag->reference, row.diag->metrics, row.diag->trace, false);
@@ -164,7 +165,7 @@ std::string Csv(absl::Span<const ScoredScene> scenes, Values (*values_of)(const 
   int index = 0;
   bool all_valid = true;
   for (const ScoredScene& scene : scenes) {
-    if (v2 && !scene.has_v2) continue;
+    if (v2 ? !scene.has_v2 : !scene.has_v1) continue;
     for (const ScoreRow& row : scene.rows) {
       const Values values = values_of(row);
       means.Add(values);
@@ -183,7 +184,8 @@ ordered_json SceneScoresJson(const ScoredScene& scene) {
   if (!scene.status.ok()) out["error"] = std::string(scene.status.message());
   if (!scene.status_v2.ok()) out["error_v2"] = std::string(scene.status_v2.message());
   for (const ScoreRow& row : scene.rows) {
-    ordered_json entry = {{"name", row.candidate}, {"v1", RowV1(row)}};
+    ordered_json entry = {{"name", row.candidate}};
+    if (scene.has_v1) entry["v1"] = RowV1(row);
     if (scene.has_v2) entry["v2"] = RowV2(row);
     out["candidates"].push_back(std::move(entry));
   }
@@ -194,7 +196,7 @@ ordered_json SummaryJson(absl::Span<const ScoredScene> scenes) {
   struct Sums {
     Means v1{ValuesV1(ScoreRow())}, v2{ValuesV2(ScoreRow())};
     int scored = 0, invalid = 0;
-    bool any_v2 = false;
+    bool any_v1 = false, any_v2 = false;
   };
   std::map<std::string, Sums> by_name;
   for (const ScoredScene& scene : scenes) {
@@ -203,6 +205,7 @@ ordered_json SummaryJson(absl::Span<const ScoredScene> scenes) {
       ++(row.valid() ? s.scored : s.invalid);
       s.v1.Add(ValuesV1(row));
       s.v2.Add(ValuesV2(row));
+      s.any_v1 = s.any_v1 || scene.has_v1;
       s.any_v2 = s.any_v2 || row.v2.has_value();
     }
   }
@@ -213,7 +216,8 @@ ordered_json SummaryJson(absl::Span<const ScoredScene> scenes) {
   };
   ordered_json out = ordered_json::object();
   for (const auto& [name, s] : by_name) {
-    ordered_json& entry = out[name] = {{"scored", s.scored}, {"invalid", s.invalid}, {"v1", means(s.v1)}};
+    ordered_json& entry = out[name] = {{"scored", s.scored}, {"invalid", s.invalid}};
+    if (s.any_v1) entry["v1"] = means(s.v1);
     if (s.any_v2) entry["v2"] = means(s.v2);
   }
   return out;

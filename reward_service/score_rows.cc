@@ -21,7 +21,7 @@ Poses ToPoses(const Repeated& poses) {
   return out;
 }
 
-// The scene made ready under both rules; v2 is null where the scene has none.
+// The scene made ready under both rules; null where the scene has none.
 struct Targets {
   std::shared_ptr<const PreparedScene> v1, v2;
   std::shared_ptr<const pdm::ReactiveScene> reactive;  // null: the log replays
@@ -39,8 +39,12 @@ absl::Status PrepareV2(const v1::Scene& scene, bool reactive, Targets* out) {
 absl::StatusOr<Targets> Prepare(v1::Scene* scene, const ScoreRowOptions& options, absl::Status* status_v2) {
   Targets out;
   if (options.resolve) SWERVE_RETURN_IF_ERROR(pdm::ResolveBoth(scene, options.rules));
-  if (!scene->has_resolved_v1()) {
+  if (!scene->has_resolved_v1() && !scene->has_resolved_v2()) {
     return absl::InvalidArgumentError("resolved.v1 is missing; --resolve builds it from map, route and tracks");
+  }
+  if (!scene->has_resolved_v1()) {
+    SWERVE_RETURN_IF_ERROR(PrepareV2(*scene, options.reactive, &out));
+    return out;
   }
   SWERVE_ASSIGN_OR_RETURN(out.v1, PreparedScene::Create(*scene, options.rules));
   if (scene->has_resolved_v2()) {
@@ -55,14 +59,20 @@ ScoreRow ScoreCandidateRow(const Targets& targets, const v1::Scene& scene, const
   row.candidate = candidate.name();
   row.poses = candidate.poses_size();
   const Poses poses = ToPoses(candidate.poses());
-  pdm::Score score = pdm::ScoreTrajectory(*targets.v1, poses, /*want_facts=*/false);
-  row.invalid = score.invalid;
+  const PreparedScene& any = targets.v1 != nullptr ? *targets.v1 : *targets.v2;
+  pdm::States states;  // the same by both rules
+  if (targets.v1 != nullptr) {
+    pdm::Score score = pdm::ScoreTrajectory(*targets.v1, poses, /*want_facts=*/false);
+    row.invalid = score.invalid;
+    if (row.valid()) row.v1 = std::move(score.scores);
+  } else {
+    row.invalid = pdm::SimulateCandidate(any, poses, &states);
+  }
   if (!row.valid()) return row;
-  row.v1 = score.scores;
-  pdm::States states;
-  if (options.diag || options.keep_states) pdm::SimulateCandidate(*targets.v1, poses, &states);
-  if (options.diag) {
-    ScoreRow::Diag& diag = row.diag.emplace();
+  if (options.diag || options.keep_states) pdm::SimulateCandidate(any, poses, &states);
+  if (options.diag) row.diag.emplace();
+  if (options.diag && targets.v1 != nullptr) {
+    ScoreRow::Diag& diag = *row.diag;
     diag.reference = targets.v1->reference();
     diag.metrics = pdm::Evaluate(targets.v1->map(), targets.v1->observation(), states, targets.v1->options(), &diag.trace);
   }
@@ -94,6 +104,7 @@ ScoredScene ScoreScene(v1::Scene scene, const ScoreRowOptions& options) {
   absl::StatusOr<Targets> targets = Prepare(&scene, options, &out.status_v2);
   out.status = targets.status();
   if (!targets.ok()) return out;
+  out.has_v1 = targets->v1 != nullptr;
   out.has_v2 = targets->v2 != nullptr;
   for (const v1::Candidate& c : scene.candidates()) out.rows.push_back(ScoreCandidateRow(*targets, scene, c, options));
   return out;

@@ -20,7 +20,7 @@ struct ScoreRow {
   std::string candidate;
   int poses = 0;
   v1::InvalidReason invalid = v1::INVALID_REASON_UNSPECIFIED;  // set: there are no scores
-  v1::SubScores v1;
+  std::optional<v1::SubScores> v1;
   std::optional<pdm::ScoreV2> v2;
   // What frames are paired and stages joined by; only with options.keep_states.
   pdm::Vec2 end_point;  // of the plan, global
@@ -29,7 +29,7 @@ struct ScoreRow {
     pdm::Metrics reference, metrics;
     pdm::Trace trace;
   };
-  std::optional<Diag> diag;  // of v1; that of v2 is in v2
+  std::optional<Diag> diag;  // of v1, where there is v1; that of v2 is in v2
 
   bool valid() const { return invalid == v1::INVALID_REASON_UNSPECIFIED; }
 };
@@ -41,7 +41,7 @@ struct ScoredScene {
   pdm::Vec2 start_point;  // rear axle at the present, global
   absl::Status status;     // not OK: no rows
   absl::Status status_v2;  // not OK: rows without v2
-  bool has_v2 = false;     // was scored by v2
+  bool has_v1 = false, has_v2 = false;  // was scored by v1, v2
   std::vector<ScoreRow> rows;
 };
 
@@ -53,7 +53,7 @@ struct ScoreRowOptions {
   bool keep_states = false;
 };
 
-// Every candidate of the scene: v1 always, v2 where the scene has resolved_v2.
+// Every candidate of the scene: v1 where it has resolved_v1, v2 where it has resolved_v2; one of them is needed.
 ScoredScene ScoreScene(v1::Scene scene, const ScoreRowOptions& options);
 
 // One-stage EC across scenes (spec: PDM score §19.3): per recording, original scenes by time; a scene whose predecessor

@@ -26,6 +26,7 @@ struct ScoringPool::Job {
   absl::Time begun, ready;  // taken by a thread; its scene prepared
   std::shared_ptr<const RewardTarget> target;
   v1::RewardWeights weights;
+  RewardFunctions functions;
   v1::ScoreGroupReply reply;
   std::vector<v1::Reward*> rewards;  // of the reply, one per candidate
   // Guarded by the pool's mu_.
@@ -59,7 +60,7 @@ void ScoringPool::Submit(Call call) {
   job->deadline = job->arrival + std::min(call.timeout, options_.deadline);
   job->bytes = static_cast<int64_t>(call.request->ByteSizeLong());
   job->call = std::move(call);
-  const int candidates = job->call.request->candidates_size();
+  const int candidates = job->call.request->candidates_size() + job->call.request->peers_size();
   const absl::Status status =
       candidates > options_.max_candidates
           ? absl::InvalidArgumentError(absl::StrCat("candidates: ", candidates, " in one group, at most ",
@@ -85,12 +86,8 @@ absl::Status ScoringPool::Enqueue(const JobPtr& job) {
   {
     absl::MutexLock lock(&mu_);
     if (stopping_) return absl::UnavailableError("the reward service is shutting down");
-    const auto full = [&] {
-      return waiting_ >= options_.max_queue ||
-             (waiting_ > 0 && waiting_bytes_ + job->bytes > options_.max_queue_bytes);
-    };
-    if (full()) gone = DropGone();  // those who left must not keep others out
-    if (full()) {
+    if (Full(*job)) gone = DropGone();  // those who left must not keep others out
+    if (Full(*job)) {
       status = WithRetryAfter(
           absl::ResourceExhaustedError(absl::StrCat("queue full: ", waiting_, " groups of ", waiting_bytes_ >> 10,
                                                     " KiB wait already; try again after the delay in RetryInfo")),
@@ -104,6 +101,10 @@ absl::Status ScoringPool::Enqueue(const JobPtr& job) {
   }
   for (const JobPtr& left : gone) Answer(*left, GoOn(*left));
   return status;
+}
+
+bool ScoringPool::Full(const Job& job) const {
+  return waiting_ >= options_.max_queue || (waiting_ > 0 && waiting_bytes_ + job.bytes > options_.max_queue_bytes);
 }
 
 std::vector<ScoringPool::JobPtr> ScoringPool::DropGone() {
@@ -191,6 +192,11 @@ absl::Status ScoringPool::Prepare(Job& job) {
   }
   job.weights = request.has_weights() ? request.weights() : options_.default_weights;
   SWERVE_RETURN_IF_ERROR(CheckWeights(*job.target, job.weights));
+  job.functions = options_.default_functions;
+  if (request.has_rules()) {
+    SWERVE_ASSIGN_OR_RETURN(job.functions, RewardFunctions::Make(request.rules()));
+  }
+  SWERVE_RETURN_IF_ERROR(job.functions.Check(*job.target, request));
   for (int i = 0; i < request.candidates_size(); ++i) job.rewards.push_back(job.reply.add_rewards());
   job.ready = options_.now();
   RewardMetrics::Get().prepare_seconds.Observe(absl::ToDoubleSeconds(job.ready - job.begun));
@@ -222,7 +228,10 @@ void ScoringPool::Settle(const JobPtr& job, const absl::Status& status) {
     const double seconds = absl::ToDoubleSeconds(options_.now() - job->begun);
     mean_seconds_ = mean_seconds_ == 0 ? seconds : 0.9 * mean_seconds_ + 0.1 * seconds;
   }
-  if (job->failure.ok()) RewardMetrics::Get().candidates.Increment(n);
+  if (job->failure.ok()) {
+    job->functions.Apply(*job->target, *job->call.request, job->weights, job->rewards);
+    RewardMetrics::Get().candidates.Increment(n);
+  }
   RewardMetrics::Get().score_seconds.Observe(absl::ToDoubleSeconds(options_.now() - job->ready));
   Answer(*job, job->failure);
 }

@@ -1,6 +1,7 @@
 // The scoring core behind every transport: a fixed pool of threads over a bounded queue of groups. Threads take groups
 // in order of arrival and help each other within a large one, so that all cores are busy whether callers send many
-// small groups or one big one. A candidate's score depends on nothing but the candidate and its scene.
+// small groups or one big one. A candidate's score depends on nothing but the candidate and its scene; reward functions
+// (reward_function.h) add to it what the group says, once all of it is scored.
 //
 // Statuses: INVALID_ARGUMENT and NOT_FOUND for a group that can never be scored; RESOURCE_EXHAUSTED with a retry hint
 // (reward_service/retry_hint.h) when there is no room; DEADLINE_EXCEEDED and CANCELLED, after which the work on the
@@ -21,6 +22,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/status.h"
+#include "reward_service/reward_function.h"
 #include "reward_service/target_cache.h"
 #include "swerve/v1/reward.pb.h"
 
@@ -31,9 +33,10 @@ struct ScoringOptions {
   int max_queue = 256;                          // groups waiting
   int64_t max_queue_bytes = 256 << 20;          // size of the groups waiting; a single one always fits
   absl::Duration deadline = absl::Seconds(30);  // per group, from its arrival; a shorter one of the caller wins
-  int max_candidates = 4096;                    // per group; more are refused with INVALID_ARGUMENT
+  int max_candidates = 4096;                    // per group, peers too; more are refused with INVALID_ARGUMENT
   size_t cache_bytes = 256 << 20;               // prepared scenes
   v1::RewardWeights default_weights = UnitWeights();  // of a request without weights
+  RewardFunctions default_functions;                  // of a request without rules
   std::function<absl::Time()> now = absl::Now;
 };
 
@@ -73,6 +76,7 @@ class ScoringPool {
   absl::Status GoOn(const Job& job) const;
   void Answer(Job& job, const absl::Status& status);
   absl::Status Enqueue(const JobPtr& job) ABSL_LOCKS_EXCLUDED(mu_);
+  bool Full(const Job& job) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);  // no room for it
   std::vector<JobPtr> DropGone() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Duration RetryDelay() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ShowQueue() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -58,13 +58,20 @@ double BestOriginal(const DiagnosedGroup& group) {
   return best;
 }
 
-// Scores `refinements` in one call and drops those without a usable reward.
-absl::Status ScoreAll(const std::string& scene_id, const v1::RunConfig& config, RewardClient& service,
+// Scores `refinements` in one call and drops those without a usable reward. Functions of a group judge them by the
+// originals: a refinement is no member of the group that was sampled.
+absl::Status ScoreAll(const RolloutGroup& originals, const v1::RunConfig& config, RewardClient& service,
                       std::vector<v1::Refinement>* refinements) {
   std::vector<const v1::Response*> responses;
   for (const v1::Refinement& r : *refinements) responses.push_back(&r.response());
-  SWERVE_ASSIGN_OR_RETURN(const v1::ScoreGroupReply reply,
-                          service.ScoreGroup(ScoreRequest(scene_id, responses, config.reward())));
+  v1::ScoreGroupRequest request = ScoreRequest(originals.leased.lease.scene_id(), responses, config.reward());
+  for (const v1::Sample& sample : originals.samples) {
+    if (sample.outcome() != v1::OK || config.reward().rules().functions().empty()) continue;
+    v1::GroupPeer* peer = request.add_peers();
+    peer->set_text(sample.response().text());
+    peer->set_traj(sample.reward().traj());
+  }
+  SWERVE_ASSIGN_OR_RETURN(const v1::ScoreGroupReply reply, service.ScoreGroup(request));
   if (reply.rewards_size() != static_cast<int>(refinements->size())) {
     return absl::DataLossError("the reward service answered for another number of refinements than it was asked");
   }
@@ -140,7 +147,7 @@ RefinedGroup FinishRefine(DiagnosedGroup diagnosed, const std::vector<RefineRequ
     }
   }
   if (!group.refinements.empty()) {
-    absl::Status scored = ScoreAll(rollout.leased.lease.scene_id(), config, service, &group.refinements);
+    absl::Status scored = ScoreAll(rollout, config, service, &group.refinements);
     if (!scored.ok()) {
       group.refinements.clear();
       status = std::move(scored);

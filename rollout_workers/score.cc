@@ -22,6 +22,7 @@ v1::ScoreGroupRequest ScoreRequest(const std::string& scene_id, const std::vecto
     request.mutable_weights()->set_fmt(config.reward_weights(1));
     request.mutable_weights()->set_goal(config.reward_weights(2));
   }
+  *request.mutable_rules() = config.rules();
   return request;
 }
 

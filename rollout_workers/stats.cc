@@ -39,6 +39,10 @@ RolloutStats::Group RolloutStats::Summarise(const v1::Episode& episode, const Se
     group.traj += s.reward().traj();
     group.fmt += s.reward().fmt();
     group.goal += s.reward().goal();
+    for (const v1::RewardTerm& term : s.reward().terms()) {
+      group.terms[term.name()].sum += term.value();
+      group.terms[term.name()].n += 1;
+    }
     group.total += s.reward().total();
     group.total2 += s.reward().total() * s.reward().total();
     group.tokens += s.response().token_ids_size();
@@ -115,6 +119,10 @@ std::map<std::string, double> RolloutStats::Report(absl::Time now, int held) {
     sum.traj += g.traj;
     sum.fmt += g.fmt;
     sum.goal += g.goal;
+    for (const auto& [name, term] : g.terms) {
+      sum.terms[name].sum += term.sum;
+      sum.terms[name].n += term.n;
+    }
     sum.total += g.total;
     sum.total2 += g.total2;
     sum.tokens += g.tokens;
@@ -131,6 +139,7 @@ std::map<std::string, double> RolloutStats::Report(absl::Time now, int held) {
   v["reward/traj/mean"] = sum.traj / n;
   v["reward/fmt/mean"] = sum.fmt / n;
   v["reward/goal/mean"] = sum.goal / n;
+  for (const auto& [name, term] : sum.terms) v["reward/" + name + "/mean"] = term.sum / term.n;
   v["reward/mean"] = sum.total / n;
   v["reward/std"] = std::sqrt(std::max(0.0, sum.total2 / n - (sum.total / n) * (sum.total / n)));
   v["completion_length/mean"] = sum.tokens / n;

@@ -5,6 +5,7 @@
 //   rollout/groups_stored, groups_duplicate, groups_dropped, groups_held, weight_version    now
 //   rollout/generate_seconds, score_seconds, diagnose_seconds           per group, mean of the window
 //   reward/traj/mean, reward/fmt/mean, reward/goal/mean, reward/mean, reward/std    of originals, window
+//   reward/TERM/mean    of each term of the reward functions, over the originals that have it, window
 //   rollout/total_failure_ratio      share of groups whose originals all have r_traj = 0, window
 //   rollout/refinement_success_ratio share of groups with refinements in which one beat every original, window
 //   rollout/feedback_failed_ratio    share of responses whose teacher gave no report, window
@@ -52,6 +53,10 @@ class RolloutStats {
   struct Group {
     double samples = 0, traj = 0, fmt = 0, goal = 0, total = 0, total2 = 0, tokens = 0, feedback_failed = 0;
     bool total_failure = false, refined = false, rescued = false;
+    struct Term {
+      double sum = 0, n = 0;
+    };
+    std::map<std::string, Term> terms;
     Seconds seconds;
   };
   static Group Summarise(const v1::Episode& episode, const Seconds& seconds);

@@ -138,13 +138,22 @@ std::string TypeName(v1::ObjectType type) {
   }
 }
 
-MetaAction MetaActionOf(const v1::Scene& scene, absl::Span<const v1::Pose> plan) {
+MetaAction MetaActionOf(const v1::Scene& scene, absl::Span<const v1::Pose> plan) { return MetaActions(scene).Of(plan); }
+
+MetaActions::MetaActions(const v1::Scene& scene) : speed_(scene.ego().vx()) {
+  const EgoFrame frame(scene.ego().rear_axle());
+  std::vector<Vec2> line;
+  for (const v1::Pose& p : scene.resolved_v1().centerline()) line.push_back(frame.ToEgo(p.x(), p.y()));
+  centreline_ = Path(std::move(line));
+}
+
+MetaAction MetaActions::Of(absl::Span<const v1::Pose> plan) const {
   if (plan.empty()) return {"stop", "keep"};
   const v1::Pose& end = plan.back();
   v1::Pose origin;
   const v1::Pose& before = plan.size() > 1 ? plan[plan.size() - 2] : origin;
   double end_speed = std::hypot(end.x() - before.x(), end.y() - before.y()) / 0.5;
-  double change = end_speed - scene.ego().vx();
+  double change = end_speed - speed_;
   MetaAction out;
   out.longitudinal = end_speed < 1.0 ? "stop" : change >= 2.0 ? "accelerate" : change <= -2.0 ? "decelerate" : "maintain";
 
@@ -154,11 +163,8 @@ MetaAction MetaActionOf(const v1::Scene& scene, absl::Span<const v1::Pose> plan)
     return out;
   }
   double offset = end.y() - end.x() * std::tan(turn / 2);
-  EgoFrame frame(scene.ego().rear_axle());
-  std::vector<Vec2> line;
-  for (const v1::Pose& p : scene.resolved_v1().centerline()) line.push_back(frame.ToEgo(p.x(), p.y()));
-  if (Path path(std::move(line)); !path.empty()) {
-    Path::Projection a = path.Project({0, 0}), b = path.Project({end.x(), end.y()});
+  if (!centreline_.empty()) {
+    Path::Projection a = centreline_.Project({0, 0}), b = centreline_.Project({end.x(), end.y()});
     if (a.inside && b.inside) offset = b.d - a.d;
   }
   out.lateral = offset >= 1.8 ? "change left" : offset <= -1.8 ? "change right" : "keep";

@@ -48,6 +48,18 @@ struct MetaAction {
 };
 MetaAction MetaActionOf(const v1::Scene& scene, absl::Span<const v1::Pose> plan);
 
+// The same for many plans of one scene, to which it keeps no reference. Immutable.
+class MetaActions {
+ public:
+  explicit MetaActions(const v1::Scene& scene);
+  MetaAction Of(absl::Span<const v1::Pose> plan) const;
+  size_t points() const { return centreline_.points().size(); }  // of the centre line it holds
+
+ private:
+  double speed_;     // m/s, now
+  Path centreline_;  // ego frame; may be empty
+};
+
 }  // namespace swerve
 
 #endif  // SWERVE_SCENES_OBJECTS_H_

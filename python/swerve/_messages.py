@@ -25,6 +25,7 @@ def _message(name: str) -> Any:
 Scene = _message("Scene")
 ScoreGroupRequest = _message("ScoreGroupRequest")
 ScoreGroupReply = _message("ScoreGroupReply")
+RewardRules = _message("RewardRules")
 RpcStatus = _message("RpcStatus")
 RetryInfo = _message("RetryInfo")
 

@@ -12,14 +12,18 @@ import random
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import grpc
+from google.protobuf import json_format
 
 from swerve import _messages as messages
 
 Pose = Sequence[float]  # x (m, forward), y (m, left), heading (rad, counter-clockwise), ego frame at t = 0
 Poses = Sequence[Pose]  # 8 of them, 0.5 … 4.0 s
+# What is added to the weighted sum, as in the section reward.rules of a configuration:
+# {"functions": ["spanvla"], "spanvla": {"w_neg": 0.5}}; or a swerve.v1.RewardRules.
+Rules = Union[Mapping[str, Any], Any]
 
 _METHOD = "/swerve.v1.RewardService/ScoreGroup"
 _RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
@@ -55,7 +59,7 @@ class Candidate:
 class Score:
     """Reward and sub-scores of one candidate. Invalid: every score of the trajectory is 0 and `invalid` says why."""
 
-    total: float  # weighted sum of traj, fmt and goal
+    total: float  # weighted sum of traj, fmt and goal, and the terms
     traj: float  # PDMS
     fmt: float
     goal: float
@@ -67,6 +71,7 @@ class Score:
     ttc: float  # time to collision
     comfort: float
     invalid: Optional[str] = None  # WRONG_SHAPE, NOT_FINITE, DIVERGED, UNPARSED
+    terms: Dict[str, float] = field(default_factory=dict, hash=False)  # of the reward functions, by name
     message: Any = field(default=None, repr=False, compare=False)  # swerve.v1.Reward; .facts has what went wrong
 
     @property
@@ -89,6 +94,7 @@ def _score(reward: Any) -> Score:
         ttc=s.ttc,
         comfort=s.comfort,
         invalid=messages.enum_name("InvalidReason", reward.invalid) if reward.invalid else None,
+        terms={term.name: term.value for term in reward.terms},
         message=reward,
     )
 
@@ -164,6 +170,7 @@ class RewardClient:
         candidates: Sequence[Union[Candidate, Poses]],
         *,
         weights: Optional[Tuple[float, float, float]] = None,
+        rules: Optional[Rules] = None,
         timeout: Optional[float] = None,
     ) -> List[Score]:
         """Scores a group of one scene, in the order of the candidates.
@@ -171,6 +178,8 @@ class RewardClient:
         scene: its id in the service's data sets, or the scene itself (swerve.v1.Scene, or its bytes).
         weights: of (traj, fmt, goal) in Score.total; None: as the service is configured. A goal weight other than 0
         needs a scene with a ground truth.
+        rules: reward functions; None: as the service is configured; {}: none. They see exactly the candidates of this
+        call as one group. ValueError: a name or value that rules do not have.
         """
         request = messages.ScoreGroupRequest()
         if isinstance(scene, str):
@@ -187,6 +196,14 @@ class RewardClient:
                 one.poses.add(x=x, y=y, heading=heading)
         if weights is not None:
             request.weights.traj, request.weights.fmt, request.weights.goal = weights
+        if isinstance(rules, Mapping):
+            try:
+                json_format.ParseDict(dict(rules), request.rules)
+            except json_format.ParseError as error:
+                raise ValueError(f"rules: {error}") from error
+            request.rules.SetInParent()
+        elif rules is not None:
+            request.rules.CopyFrom(rules)
         reply = self._call(request, self.timeout if timeout is None else timeout)
         return [_score(reward) for reward in reply.rewards]
 

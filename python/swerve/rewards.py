@@ -6,7 +6,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
-from swerve.client import Candidate, InfrastructureError, RewardClient, Score, Tls
+from swerve.client import Candidate, InfrastructureError, RewardClient, Rules, Score, Tls
 from swerve.parse import parse_pose3
 
 ADDRESS_VARIABLE = "SWERVE_REWARD_ADDRESS"
@@ -27,6 +27,7 @@ class TextReward:
 
     value: what the reward is: a field of Score ("total", "pdms", …) or a function of it.
     weights: of (traj, fmt, goal) in Score.total; None: as the service is configured.
+    rules: reward functions (RewardClient.score). Functions of a group see the responses to one scene in one call.
     parse: response text → Candidate.
     tls: certificates; None: those of the directory that SWERVE_CERTS names, without it plain.
     on_failure: "raise" (after the retries within `timeout`), or "none": the rewards of that scene are None.
@@ -38,6 +39,7 @@ class TextReward:
         *,
         value: Union[str, Callable[[Score], float]] = "total",
         weights: Optional[Tuple[float, float, float]] = None,
+        rules: Optional[Rules] = None,
         parse: Callable[[str], Candidate] = parse_pose3,
         on_failure: str = "raise",
         timeout: float = 600.0,
@@ -49,6 +51,7 @@ class TextReward:
         self.client = RewardClient(address or default_address(), timeout=timeout, tls=tls or default_tls())
         self.value = value
         self.weights = weights
+        self.rules = rules
         self.parse = parse
         self.on_failure = on_failure
         self.parallel = parallel
@@ -64,7 +67,9 @@ class TextReward:
         def score(item: Tuple[str, List[int]]) -> None:
             scene_id, members = item
             try:
-                found = self.client.score(scene_id, [self.parse(texts[i]) for i in members], weights=self.weights)
+                found = self.client.score(
+                    scene_id, [self.parse(texts[i]) for i in members], weights=self.weights, rules=self.rules
+                )
             except InfrastructureError:
                 if self.on_failure == "raise":
                     raise

@@ -72,6 +72,26 @@ TEST(GroupLog, KeepsWhatItsTeachersWereWorth) {
   EXPECT_DOUBLE_EQ(groups[0].teachers.at("vlm").mean_gain(), 0.45);
 }
 
+TEST(GroupLog, TermsOfRewardFunctionsByName) {
+  v1::Episode e = MakeEpisode(1, {0.5, 0.5, 0.5}, {});
+  const auto add = [&](int sample, const char* name, double value) {
+    v1::RewardTerm* term = e.mutable_samples(sample)->mutable_reward()->add_terms();
+    term->set_name(name);
+    term->set_value(value);
+  };
+  add(0, "negative", -0.5);
+  add(0, "reasoning", -0.1);
+  add(1, "negative", -0.25);
+  add(2, "negative", 8);
+  e.mutable_samples(2)->set_outcome(v1::UNAVAILABLE);  // masked
+  const std::string dir = testing::TempDir() + "/group_log_terms";
+  std::filesystem::remove_all(dir);
+  SWERVE_ASSERT_OK_AND_ASSIGN(auto log, GroupLog::Open(dir));
+  ASSERT_OK(log->Write(e));
+  SWERVE_ASSERT_OK_AND_ASSIGN(const auto groups, ReadGroups(dir));
+  EXPECT_THAT(groups.at(0).terms, testing::ElementsAre(testing::Pair("negative", -0.375), testing::Pair("reasoning", -0.1)));
+}
+
 TEST(GroupLog, ReadsBackAndSurvivesAKill) {
   const std::string dir = testing::TempDir() + "/group_log";
   std::filesystem::remove_all(dir);

@@ -364,6 +364,12 @@ TEST_F(LoopTest, EpisodesThatDoNotFitThePolicyAreConsumedWithoutTraining) {
   EXPECT_EQ(rows[2].values.at("groups/consumed"), 6);
 }
 
+void AddTerm(v1::Reward* reward, const std::string& name, double value) {
+  v1::RewardTerm* term = reward->add_terms();
+  term->set_name(name);
+  term->set_value(value);
+}
+
 TEST(MakeBatchTest, RowsMasksAndRefinements) {
   v1::RunConfig config;
   SWERVE_ASSERT_OK_AND_ASSIGN(ObjectiveSettings objective, ObjectiveOf(config));
@@ -372,6 +378,9 @@ TEST(MakeBatchTest, RowsMasksAndRefinements) {
   *e.add_samples() = MakeSample(0, 2);
   *e.add_samples() = MakeSample(0.4, 3);
   *e.add_samples() = MakeSample(0.2, 1);
+  AddTerm(e.mutable_samples(0)->mutable_reward(), "recovery", 0.5);
+  AddTerm(e.mutable_samples(0)->mutable_reward(), "reasoning", -0.125);
+  AddTerm(e.mutable_samples(2)->mutable_reward(), "reasoning", -0.375);
   e.mutable_samples(1)->set_outcome(v1::TIMEOUT);               // scoring failed
   *e.add_samples() = MakeSample(0.9, 2);
   e.mutable_samples(3)->mutable_response()->add_token_ids(1);   // a token without log-probability
@@ -379,6 +388,7 @@ TEST(MakeBatchTest, RowsMasksAndRefinements) {
     v1::Refinement* r = e.add_refinements();
     r->set_selected(selected);
     r->mutable_reward()->set_traj(0.7);
+    AddTerm(r->mutable_reward(), "recovery", 0.25);
     r->mutable_response()->add_token_ids(1);
   }
   const ImageSource none = [](const std::string&) { return std::shared_ptr<const Image>(); };
@@ -391,6 +401,10 @@ TEST(MakeBatchTest, RowsMasksAndRefinements) {
   EXPECT_TRUE(batch.objective[4].off_policy);
   EXPECT_TRUE(batch.rows[4].old_lp.empty());
   EXPECT_EQ(batch.metrics.at("staleness"), 5);
+  EXPECT_EQ(batch.objective[0].terms, 0.375);
+  EXPECT_EQ(batch.objective[4].terms, 0.25);
+  EXPECT_EQ(batch.metrics.at("rewards/recovery/mean"), 0.5);     // of the rows that have it
+  EXPECT_EQ(batch.metrics.at("rewards/reasoning/mean"), -0.25);
   ASSERT_OK(ObjectivePlan::Create(*objective.profile, objective.knobs, batch.objective, objective.T).status());
   config.mutable_teacher()->set_kind("none");
   EXPECT_EQ(ObjectiveOf(config)->knobs.k, 0);

@@ -109,6 +109,17 @@ TEST(Objective, EqualRewardsGiveExactlyNoAdvantage) {
   EXPECT_EQ(plan.Evaluate(0, {lp, old_lp, {}})->grad[0], 0);
 }
 
+// What reward functions add counts in every profile: where the reward is put together from its parts, too.
+TEST(Objective, TermsOfRewardFunctionsAreLearntFrom) {
+  const Profile& elf = **FindProfile("elf");
+  ObjectiveRow row{.traj = 0.5, .fmt = 1, .goal = 0.25, .terms = -0.375, .reward = 9};
+  Knobs knobs = elf.defaults;
+  knobs.reward_weights = {2, 1, 4};
+  EXPECT_DOUBLE_EQ(TotalReward(elf, knobs, row), 2 * 0.5 + 1 + 4 * 0.25 - 0.375);
+  const Profile& trl = **FindProfile("grpo_trl");
+  EXPECT_EQ(TotalReward(trl, trl.defaults, row), 9);
+}
+
 json GoodCase(const std::string& id) {
   return {{"id", id}, {"profile", "elf"}, {"group", {0, 0, 0}}, {"off_policy_rows", {2}}, {"lens", {1, 2, 1}},
           {"r_traj", {0, 0.5, 0.9}}, {"r_fmt", {1, 1, 1}}, {"r_goal", {0, 0, 1}},

@@ -143,6 +143,28 @@ class ClientTest(unittest.TestCase):
         self.assertEqual(by_id, self.client.score(scene, [Service.gt[self.id]]))
         self.assertEqual(by_id, self.client.score(scene.SerializeToString(), [Service.gt[self.id]]))
 
+    def test_reward_functions_and_their_terms(self):
+        scene = Service.scenes[self.id]
+        scene.label = 3  # RECOVERY
+        gt = Service.gt[self.id]
+        beside = [(x, y + 1.0, h) for x, y, h in gt]
+        rules = {"functions": ["spanvla"], "spanvla": {"w_rec": 2.0, "lambda_cot": 0.0}}
+        scores = self.client.score(scene, [gt, beside], rules=rules)
+        self.assertEqual([s.terms["recovery"] for s in scores], [2.0, 1.5])  # 2 (1 - 1/4)
+        self.assertEqual([s.terms["reasoning"] for s in scores], [0.0, 0.0])
+        self.assertAlmostEqual(scores[0].total, scores[0].traj + scores[0].fmt + scores[0].goal + 2.0)
+        message = messages.RewardRules(functions=["adaptive_think"])
+        both = [Candidate(gt, "<think>a</think>"), Candidate(gt, "<think></think>")]
+        self.assertEqual([s.terms for s in self.client.score(self.id, both, rules=message)],
+                         [{"adaptive_think": 0.0}, {"adaptive_think": 1.0 if scores[0].pdms >= 0.9 else 0.0}])
+        self.assertEqual(self.client.score(self.id, [gt], rules={})[0].terms, {})
+        with self.assertRaisesRegex(RequestError, "known: spanvla, adaptive_think"):
+            self.client.score(self.id, [gt], rules={"functions": ["other"]})
+        with self.assertRaisesRegex(ValueError, "w_negg"):
+            self.client.score(self.id, [gt], rules={"spanvla": {"w_negg": 1}})
+        reward = TextReward(Service.addresses["grpc"], rules=rules)
+        self.assertEqual(len(reward.rewards([self.id], [text_of(gt)])), 1)
+
     def test_a_bad_trajectory_is_an_outcome(self):
         short, nan = Service.gt[self.id][:7], [(float("nan"), 0.0, 0.0)] * 8
         unparsed = parse_pose3("I do not know")

@@ -113,6 +113,31 @@ TEST_F(HttpTest, AGroupKeepsItsOrderAndAWrongShapeIsAnOutcome) {
   EXPECT_LT(body[3]["pdms"], body[0]["pdms"]);
 }
 
+TEST_F(HttpTest, TermsOfRewardFunctionsByNameBesideThePublishedFields) {
+  auto scene = std::make_shared<v1::Scene>(*scene_);
+  scene->set_label(v1::NEGATIVE);
+  *scene->mutable_gt() = scene->human();
+  scene_ = scene;
+  ScoringOptions options;
+  v1::RewardRules rules;
+  rules.add_functions("spanvla");
+  options.default_functions = RewardFunctions::Make(rules).value();
+  Start({}, options);
+  const json body = BodyOf(Ask("/score", {{"token", "known"}, {"poses", Poses()}}));
+  EXPECT_EQ(body["terms"]["negative"], -0.5) << body;
+  EXPECT_GT(body["pdms"], 0.9);  // a score, whatever the rules
+  v1::ScoreGroupRequest request;
+  request.set_scene_id("known");
+  request.mutable_rules()->add_functions("spanvla");
+  request.mutable_rules()->mutable_spanvla()->set_w_neg(0.25);
+  *request.add_candidates()->mutable_poses() = scene_->human();
+  std::string text;
+  ASSERT_TRUE(google::protobuf::util::MessageToJsonString(request, &text).ok());
+  const json group = BodyOf(Exchange(server_->port(), Post("/v1/score_group", text)));
+  EXPECT_EQ(group["rewards"][0]["terms"][0]["name"], "negative") << group;
+  EXPECT_EQ(group["rewards"][0]["terms"][0]["value"], -0.25);
+}
+
 TEST_F(HttpTest, InlineSceneAsProtobufJson) {
   Start();
   v1::ScoreGroupRequest request;

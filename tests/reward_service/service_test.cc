@@ -97,6 +97,63 @@ TEST_F(RewardServiceTest, RefusalsAreTyped) {
   EXPECT_THAT(Call(request), StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("")));
 }
 
+TEST_F(RewardServiceTest, RulesOfTheRequestElseOfTheConfiguration) {
+  scene_->set_label(v1::NEGATIVE);
+  ScoringOptions options;
+  v1::RewardRules rules;
+  rules.add_functions("spanvla");
+  options.default_functions = RewardFunctions::Make(rules).value();
+  Start(options);
+  v1::ScoreGroupRequest request = Request("known", 20);  // more than one thread takes at once
+  ASSERT_OK(Call(request));
+  for (const v1::Reward& reward : reply_.rewards()) {
+    ASSERT_EQ(reward.terms_size(), 2);
+    EXPECT_EQ(reward.terms(0).name(), "negative");
+    EXPECT_EQ(reward.terms(0).value(), -0.5);  // what was recorded
+    EXPECT_EQ(reward.goal(), 0);
+    EXPECT_DOUBLE_EQ(reward.total(), reward.traj() + reward.fmt() - 0.5);
+  }
+  request.mutable_rules();  // none
+  ASSERT_OK(Call(request));
+  EXPECT_EQ(reply_.rewards(0).terms_size(), 0);
+  EXPECT_EQ(reply_.rewards(0).goal(), 1);
+  request.mutable_rules()->add_functions("adaptive");
+  EXPECT_THAT(Call(request),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("known: spanvla, adaptive_think")));
+  scene_ = std::make_shared<v1::Scene>(*scene_);
+  scene_->clear_gt();
+  request = Request();
+  *request.mutable_scene() = *scene_;
+  request.mutable_weights()->set_traj(1);
+  EXPECT_THAT(Call(request), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("NEGATIVE")));
+}
+
+// Refinements get what their mode earned in the group they came from.
+TEST_F(RewardServiceTest, RefinementsAreJudgedByTheirPeers) {
+  ScoringOptions options;
+  options.max_candidates = 4;
+  Start(options);
+  v1::ScoreGroupRequest request = Request("known", 2);
+  request.mutable_candidates(0)->set_text("<think>a</think><answer>x</answer>");
+  request.mutable_candidates(1)->set_text("<think></think><answer>x</answer>");
+  request.mutable_rules()->add_functions("adaptive_think");
+  for (const double traj : {0.95, 0.5}) {
+    v1::GroupPeer* peer = request.add_peers();
+    peer->set_text(request.candidates(traj > 0.9 ? 0 : 1).text());
+    peer->set_traj(traj);
+  }
+  ASSERT_OK(Call(request));
+  ASSERT_EQ(reply_.rewards_size(), 2);
+  EXPECT_EQ(reply_.rewards(0).terms(0).value(), 1);
+  EXPECT_EQ(reply_.rewards(1).terms(0).value(), 0);
+  request.clear_peers();  // the candidates themselves: equally good, and then without reasoning is better
+  ASSERT_OK(Call(request));
+  EXPECT_EQ(reply_.rewards(0).terms(0).value(), 0);
+  EXPECT_EQ(reply_.rewards(1).terms(0).value(), 1);
+  for (int i = 0; i < 3; ++i) request.add_peers();
+  EXPECT_THAT(Call(request), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("at most 4")));
+}
+
 TEST_F(RewardServiceTest, DeadlineHoldsDuringTheWork) {
   std::atomic<int64_t> seconds{1000};
   ScoringOptions options;

@@ -287,6 +287,31 @@ TEST(RefineTest, KeepsAllScoredRefinementsAndMarksTheSelected) {
   EXPECT_EQ(refined.refinements[1].of_sample(), 1);
 }
 
+// Functions of a group judge refinements by the originals that were scored; masked ones belong to no group.
+TEST(RefineTest, RewardRulesGoWithTheGroupThatWasSampled) {
+  v1::RunConfig config = Config(3);
+  config.mutable_reward()->mutable_rules()->add_functions("adaptive_think");
+  FakeReward reward(Number);
+  FakeTeacher teacher;
+  RolloutGroup sampled = Sampled({"0.3", "", "0.5"}, config);
+  SWERVE_ASSERT_OK_AND_ASSIGN(ScoredGroup scored, Score(std::move(sampled), config, reward));
+  EXPECT_THAT(reward.last().rules().functions(), ElementsAre("adaptive_think"));
+  EXPECT_EQ(reward.last().peers_size(), 0);
+  DiagnosedGroup group = Diagnose(std::move(scored), config, teacher);
+  const int originals = reward.last().candidates_size();
+  const auto requests = RefineRequests(group, config);
+  FakeEngine engine([](const Prompt&, uint64_t) { return ""; });
+  const RefinedGroup refined = FinishRefine(std::move(group), requests, Answers({"0.4", "0.9"}), config, engine, reward);
+  const v1::ScoreGroupRequest asked = reward.last();
+  EXPECT_THAT(asked.rules().functions(), ElementsAre("adaptive_think"));
+  ASSERT_EQ(asked.peers_size(), originals);
+  EXPECT_EQ(asked.peers(0).text(), "0.3");
+  EXPECT_EQ(asked.peers(0).traj(), 0.3);
+  EXPECT_EQ(asked.peers(originals - 1).text(), "0.5");
+  EXPECT_EQ(asked.candidates_size(), 2);
+  EXPECT_EQ(refined.refinements[0].reward().terms(0).name(), "fake");
+}
+
 TEST(RefineTest, WhatWasNotSampledOrScoredIsLeftOut) {
   const v1::RunConfig config = Config(2);
   const auto run = [&](absl::Status scorer, absl::Status* failure) {

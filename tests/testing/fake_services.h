@@ -15,7 +15,8 @@
 
 namespace swerve {
 
-// r_traj is what `score` says of the response's text; fmt 1, goal 0. Thread-safe.
+// r_traj is what `score` says of the response's text; fmt 1, goal 0. With functions in the request's rules also the term
+// "fake" of 0.5 to everyone. Thread-safe.
 class FakeReward final : public RewardClient {
  public:
   explicit FakeReward(std::function<double(const std::string& text)> score) : score_(std::move(score)) {}
@@ -23,6 +24,7 @@ class FakeReward final : public RewardClient {
   absl::StatusOr<v1::ScoreGroupReply> ScoreGroup(const v1::ScoreGroupRequest& request) override {
     absl::MutexLock lock(&mu_);
     ++calls_;
+    last_ = request;
     if (!failures_.empty()) {
       absl::Status status = std::move(failures_.front());
       failures_.pop_front();
@@ -34,6 +36,10 @@ class FakeReward final : public RewardClient {
       reward->set_traj(score_(candidate.text()));
       reward->set_fmt(1);
       reward->set_total(reward->traj() + 1);
+      if (request.rules().functions().empty()) continue;
+      reward->add_terms()->set_name("fake");
+      reward->mutable_terms(0)->set_value(0.5);
+      reward->set_total(reward->total() + 0.5);
     }
     return reply;
   }
@@ -47,12 +53,17 @@ class FakeReward final : public RewardClient {
     absl::MutexLock lock(&mu_);
     return calls_;
   }
+  v1::ScoreGroupRequest last() const {
+    absl::MutexLock lock(&mu_);
+    return last_;
+  }
 
  private:
   const std::function<double(const std::string&)> score_;
   mutable absl::Mutex mu_;
   std::deque<absl::Status> failures_ ABSL_GUARDED_BY(mu_);
   int calls_ ABSL_GUARDED_BY(mu_) = 0;
+  v1::ScoreGroupRequest last_ ABSL_GUARDED_BY(mu_);
 };
 
 // Says "better" to every response below s and "right" to the others. Thread-safe.

@@ -96,6 +96,7 @@ struct Choice {
   const char* names;  // comma-separated
 };
 constexpr Choice kChoices[] = {
+    {"policy.codec", "pose3_text,xy_text,xy_parenthesised,json_traj,codebook,speed_curvature"},
     {"teacher.kind", "oracle,rule,ground_truth,none"},
     {"learner.profile", "elf,luffy,luffy_paper,grpo_verl,dapo_verl,grpo_trl,dapo_trl,dr_grpo_trl"},
     {"learner.lr_scheduler", "constant,cosine,linear"},
@@ -195,6 +196,10 @@ absl::Status ValidateRunConfig(const v1::RunConfig& config) {
   }
   SWERVE_RETURN_IF_ERROR(CheckListen(config));
   if (config.policy().model().empty()) return Refuse("policy.model", "is empty; give a model directory");
+  if ((config.policy().codec() == "codebook") == config.policy().codebook().empty()) {
+    return Refuse("policy.codebook", config.policy().codebook().empty() ? "is empty; the codec codebook needs a safetensors file of its tokens' motions"
+                                                                        : "is of the codec codebook alone");
+  }
   if (config.run_dir().empty()) return Refuse("run_dir", "is empty; give a directory");
   if (const int n = config.reward().reward_weights_size(); n != 0 && n != 3) {
     return Refuse("reward.reward_weights", absl::StrCat("has ", n, " entries but needs 3: [traj, fmt, goal]"));

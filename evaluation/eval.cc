@@ -37,11 +37,11 @@ absl::StatusOr<Pending> Load(const SceneStore& store, const std::string& id) {
 }
 
 // The greedy request and the sampled one of a scene.
-void AddRequests(const v1::Scene& scene, int image_size, const EvalOptions& options,
+void AddRequests(const v1::Scene& scene, const Engine& engine, const EvalOptions& options,
                  std::vector<GenerateRequest>* requests) {
   GenerateRequest greedy;
-  greedy.prompt.text = BasePromptText(scene);
-  if (image_size > 0) greedy.prompt.image = std::make_shared<const Image>(Rasterise(scene, image_size));
+  greedy.prompt.text = BasePromptText(scene, engine.codec().Ask());
+  if (const int size = engine.image_size(); size > 0) greedy.prompt.image = std::make_shared<const Image>(Rasterise(scene, size));
   greedy.max_new_tokens = options.max_new_tokens;
   GenerateRequest sampled = greedy;
   greedy.temperature = 0;
@@ -121,7 +121,7 @@ absl::StatusOr<EvalResult> Evaluate(Engine& engine, const SceneStore& store, con
     std::vector<GenerateRequest> requests;
     for (size_t i = begin; i < end; ++i) {
       SWERVE_ASSIGN_OR_RETURN(batch.emplace_back(), Load(store, ids[i]));
-      AddRequests(*batch.back().scene, engine.image_size(), options, &requests);
+      AddRequests(*batch.back().scene, engine, options, &requests);
     }
     SWERVE_ASSIGN_OR_RETURN(const std::vector<GenerateResult> results, engine.Generate(requests));
     if (results.size() != requests.size()) {

@@ -94,6 +94,8 @@ void AddEvalCommands(CLI::App& app) {
       "numbers of the greedy answer, --closed-loop the NeuroNCAP score of recorded runs (alone: no policy or scenes).");
   c->add_option("--policy", o->engine.model_dir, "Hugging Face directory of the policy");
   c->add_option("--scenes", o->scenes, "Directories of scenes");
+  c->add_option("--codec", o->engine.codec, "How the policy writes a trajectory: pose3_text, xy_text, xy_parenthesised,\njson_traj, codebook, speed_curvature")->capture_default_str();
+  c->add_option("--codebook", o->engine.codebook, "Safetensors file of the codec codebook");
   c->add_option("--metrics", o->metrics,
                 "Open-loop metrics to add, by commas: l2 (with ADE, FDE, miss rate), collision, planning; every number\n"
                 "under its protocol's name, UniAD's and ST-P3's among them")

@@ -21,12 +21,14 @@ struct Options {
   double epochs = 3, stage_one_epochs = 1;
   uint64_t steps = 0;
   uint64_t seed = 0;
+  std::string codec = "pose3_text", codebook;
 };
 
 absl::Status RunSft(Options o) {
   SWERVE_ASSIGN_OR_RETURN(const ModelConfig model, LoadModelConfig(o.train.model_dir));
   SWERVE_ASSIGN_OR_RETURN(std::shared_ptr<const SceneStore> store, SceneStore::Open(o.scenes));
   SftOptions data;
+  SWERVE_ASSIGN_OR_RETURN(data.codec, CreateCodec(o.codec, o.codebook));
   data.seed = o.train.seed = o.seed;
   data.image_size = ImageSize(model);
   data.mix = SftMix::StageOne();
@@ -78,6 +80,8 @@ void AddSftCommands(CLI::App& app) {
   command->add_option("--stage-one-epochs", o->stage_one_epochs, "of stage one when --stage all")
       ->check(CLI::PositiveNumber)->capture_default_str();
   command->add_option("--steps", o->steps, "optimiser steps in all, instead of epochs");
+  command->add_option("--codec", o->codec, "how answers are written: pose3_text, xy_text, xy_parenthesised, json_traj, codebook, speed_curvature")->capture_default_str();
+  command->add_option("--codebook", o->codebook, "safetensors file of the codec codebook");
   command->add_option("--batch", o->train.batch, "examples a step")->check(CLI::Range(1, 1 << 20))->capture_default_str();
   command->add_option("--micro-batch", o->train.micro_batch, "examples a forward pass; bounds memory")
       ->check(CLI::Range(1, 1 << 20))->capture_default_str();

@@ -8,7 +8,6 @@
 #include "base/random.h"
 #include "learner/perturb.h"
 #include "pdm/score.h"
-#include "policy/codec.h"
 #include "scenes/prompt.h"
 #include "scenes/raster.h"
 
@@ -124,14 +123,19 @@ absl::StatusOr<SftExample> SftData::Example(uint64_t i) const {
   return std::move(draft.example);
 }
 
+// The scene's own ground truth as the codec writes it.
+std::string SftData::GoodResponse(const v1::Scene& scene) const {
+  const std::vector<v1::Pose> gt(scene.gt().begin(), scene.gt().end());
+  return ResponseText(ThinkText(scene, gt), codec().Answer(gt));
+}
+
 // A response with that plan, scored as the reward service would: on what the codec reads from the text.
 SftData::Attempt SftData::Answer(const Draft& draft, absl::Span<const v1::Pose> plan, const std::string& think) const {
   Attempt a;
-  a.response.set_text(ResponseText(think, plan));
-  const Parsed parsed = ParsePose3(a.response.text());
-  a.response.set_parse(parsed.status);
-  for (const v1::Pose& p : parsed.poses) *a.response.add_poses() = p;
-  const pdm::Score score = pdm::ScoreTrajectory(*draft.prepared, Plain(parsed.poses));
+  a.response.set_text(ResponseText(think, codec().Answer(plan)));
+  Decode(codec(), &a.response);
+  const std::vector<v1::Pose> poses(a.response.poses().begin(), a.response.poses().end());
+  const pdm::Score score = pdm::ScoreTrajectory(*draft.prepared, Plain(poses));
   a.reward.set_traj(score.scores.pdms());
   a.reward.set_invalid(score.invalid);
   *a.reward.mutable_scores() = score.scores;
@@ -144,8 +148,8 @@ SftData::Attempt SftData::MakeWrong(Draft& draft) const {
   const v1::Scene& scene = *draft.scene;
   if (draft.random.Chance(0.08)) {
     Attempt broken;
-    broken.response.set_text(BreakFormat(GtResponseText(scene), draft.random));
-    broken.response.set_parse(ParsePose3(broken.response.text()).status);
+    broken.response.set_text(BreakFormat(GoodResponse(scene), draft.random));
+    broken.response.set_parse(codec().Parse(broken.response.text()).status);
     if (broken.response.parse() == v1::FAILED) {
       broken.reward.set_invalid(v1::UNPARSED);
       broken.reward.mutable_scores();
@@ -178,7 +182,7 @@ absl::Status SftData::Report(const Draft& draft, const Attempt& attempt, const T
                                             reply.results_size() == 1 ? reply.results(0).detail() : "no result"));
   }
   example->prompt_text =
-      FeedbackPromptText(*draft.scene, attempt.response.text(), reply.results(0).feedback().prompt_text());
+      FeedbackPromptText(BasePromptText(*draft.scene, codec().Ask()), attempt.response.text(), reply.results(0).feedback().prompt_text());
   return absl::OkStatus();
 }
 
@@ -194,8 +198,8 @@ absl::Status SftData::FillQuestion(Draft& draft) const {
 
 absl::Status SftData::FillGroundTruth(Draft& draft) const {
   draft.example.kind = "gt";
-  draft.example.prompt_text = BasePromptText(*draft.scene);
-  draft.example.target_text = GtResponseText(*draft.scene);
+  draft.example.prompt_text = BasePromptText(*draft.scene, codec().Ask());
+  draft.example.target_text = GoodResponse(*draft.scene);
   return absl::OkStatus();
 }
 
@@ -222,7 +226,7 @@ absl::Status SftData::FillWrong(Draft& draft, const Teacher& teacher, const char
   const Attempt gt = Answer(draft, draft.gt, "");
   if (gt.reward.traj() <= wrong.reward.traj()) return FillGroundTruth(draft);
   draft.example.kind = kind;
-  draft.example.target_text = GtResponseText(*draft.scene);
+  draft.example.target_text = GoodResponse(*draft.scene);
   return Report(draft, wrong, teacher, *draft.scene, &draft.example);
 }
 
@@ -233,7 +237,7 @@ absl::Status SftData::FillFollow(Draft& draft) const {
   v1::Scene as_if(*draft.scene);
   as_if.mutable_gt()->Assign(other.begin(), other.end());
   draft.example.kind = "follow";
-  draft.example.target_text = GtResponseText(as_if);
+  draft.example.target_text = GoodResponse(as_if);
   if (draft.example.target_text == wrong.response.text()) return FillGroundTruth(draft);
   return Report(draft, wrong, *oracle_, as_if, &draft.example);
 }

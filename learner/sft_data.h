@@ -14,6 +14,7 @@
 #include "absl/types/span.h"
 #include "base/image.h"
 #include "base/status.h"
+#include "policy/codec.h"
 #include "scenes/store.h"
 #include "swerve/v1/scene.pb.h"
 #include "teacher_gateway/teacher.h"
@@ -50,6 +51,7 @@ struct SftOptions {
   int image_size = 0;  // pixels, side of the picture; 0: no pictures
   SftMix mix;
   double success_threshold = 0.8;  // s: below it a response is wrong
+  std::shared_ptr<const Codec> codec;  // how answers are written; null: pose3_text
 };
 
 // Endless, random access: Example(i) for every i ≥ 0. An epoch is size() examples in which every scene comes up once, in
@@ -74,6 +76,8 @@ class SftData {
   struct Attempt;  // a response and its reward
   Attempt Answer(const Draft& draft, absl::Span<const v1::Pose> plan, const std::string& think) const;
   Attempt MakeWrong(Draft& draft) const;
+  std::string GoodResponse(const v1::Scene& scene) const;
+  const Codec& codec() const { return options_.codec ? *options_.codec : PoseTextCodec(); }
   absl::Status Report(const Draft& draft, const Attempt& attempt, const Teacher& teacher, const v1::Scene& scene,
                       SftExample* example) const;
   absl::Status FillQuestion(Draft& draft) const;

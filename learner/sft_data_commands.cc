@@ -23,6 +23,7 @@ struct Options {
   std::string out;
   uint64_t examples = 0;
   uint64_t seed = 0;
+  std::string codec = "pose3_text", codebook;
 };
 
 std::string OneLine(const std::string& text) { return absl::StrReplaceAll(text, {{"\\", "\\\\"}, {"\n", "\\n"}}); }
@@ -30,6 +31,7 @@ std::string OneLine(const std::string& text) { return absl::StrReplaceAll(text, 
 absl::Status DumpTexts(const Options& options) {
   SWERVE_ASSIGN_OR_RETURN(std::shared_ptr<const SceneStore> store, SceneStore::Open(options.scenes));
   SftOptions sft;
+  SWERVE_ASSIGN_OR_RETURN(sft.codec, CreateCodec(options.codec, options.codebook));
   sft.seed = options.seed;
   SWERVE_ASSIGN_OR_RETURN(const std::unique_ptr<SftData> data, SftData::Create(store, sft));
   const uint64_t n = options.examples > 0 ? options.examples : 5 * data->size();
@@ -72,6 +74,8 @@ void AddSftDataCommands(CLI::App& app) {
   c->add_option("--scenes", options->scenes, "Directories of scenes (swerve scenes generate, import)")->required();
   c->add_option("--out", options->out, "File to write")->required();
   c->add_option("--examples", options->examples, "How many; default: five per scene");
+  c->add_option("--codec", options->codec, "How answers are written: pose3_text, xy_text, xy_parenthesised, json_traj,\ncodebook, speed_curvature")->capture_default_str();
+  c->add_option("--codebook", options->codebook, "Safetensors file of the codec codebook");
   c->add_option("--seed", options->seed, "Same seed, same texts")->capture_default_str();
   c->callback([options] {
     if (const absl::Status status = DumpTexts(*options); !status.ok()) FailWith(status);

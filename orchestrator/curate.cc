@@ -27,7 +27,7 @@ absl::StatusOr<Asked> Ask(const Engine& engine, const v1::Scene& scene, const Cu
   absl::StatusOr<std::shared_ptr<const pdm::PreparedScene>> prepared = pdm::Prepare(scene);
   if (!prepared.ok()) return Annotate(prepared.status(), absl::StrCat("scene ", scene.id()));
   asked.prepared = *std::move(prepared);
-  asked.request.prompt.text = BasePromptText(scene);
+  asked.request.prompt.text = BasePromptText(scene, engine.codec().Ask());
   if (engine.image_size() > 0) {
     asked.request.prompt.image = std::make_shared<const Image>(Rasterise(scene, engine.image_size()));
   }

@@ -11,7 +11,7 @@ namespace {
 
 struct Flags {
   std::vector<std::string> scenes;
-  std::string policy, out, device = "cpu";
+  std::string policy, out, device = "cpu", codec = "pose3_text", codebook;
   int threads = 2;
   CurateOptions options;
 };
@@ -21,6 +21,8 @@ absl::Status Run(const Flags& flags) {
   EngineOptions engine_options;
   engine_options.model_dir = flags.policy;
   engine_options.device = flags.device;
+  engine_options.codec = flags.codec;
+  engine_options.codebook = flags.codebook;
   engine_options.threads = flags.threads;
   SWERVE_ASSIGN_OR_RETURN(const auto engine, CreateLocalEngine(engine_options));
   SWERVE_ASSIGN_OR_RETURN(const std::vector<CuratedScene> scenes, Curate(*engine, *store, flags.options));
@@ -40,6 +42,8 @@ void AddCurateCommand(CLI::App& app) {
   command->add_option("--scenes", flags->scenes, "Directory of scene shards; may be repeated")->required();
   command->add_option("--policy", flags->policy, "Model directory of the policy to be trained")->required();
   command->add_option("--out", flags->out, "File to write: kept scenes with mean, variance and verdict")->required();
+  command->add_option("--codec", flags->codec, "How the policy writes a trajectory (policy.codec)")->capture_default_str();
+  command->add_option("--codebook", flags->codebook, "Safetensors file of the codec codebook");
   command->add_option("--samples", options.samples, "Answers per scene")->capture_default_str()->check(CLI::Range(2, 1024));
   command->add_option("--temperature", options.temperature, "Sampling temperature")->capture_default_str();
   command->add_option("--max-new-tokens", options.max_new_tokens, "Tokens per answer")->capture_default_str();

@@ -15,6 +15,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "base/image.h"
+#include "policy/codec.h"
 #include "swerve/v1/orchestrator.pb.h"
 #include "swerve/v1/response.pb.h"
 
@@ -98,6 +99,9 @@ class Engine {
   // Bytes that a token adds to the text, not always whole characters; empty for an end-of-turn mark. Thread-safe.
   virtual std::string TokenBytes(int32_t id) const { return ""; }
 
+  // How responses write their trajectory: what parse and poses were read with, and what prompts must ask for.
+  virtual const Codec& codec() const { return PoseTextCodec(); }
+
   // Side in pixels of the square image the model takes; 0: the model takes none.
   virtual int image_size() const = 0;
 };
@@ -107,9 +111,12 @@ struct EngineOptions {
   int threads = 1;            // compute threads
   std::string device = "cpu"; // cpu or cuda:N
   int max_batch = 64;         // sequences decoded together; bounds the memory of keys and values
+  std::string codec = "pose3_text";  // policy/codec.h
+  std::string codebook;              // safetensors file of the codec codebook
 };
 
-// NOT_FOUND, INVALID_ARGUMENT (what config.json asks for and is not supported, by field name), UNAVAILABLE (device).
+// NOT_FOUND, INVALID_ARGUMENT (what config.json asks for and is not supported, by field name; the codec), UNAVAILABLE
+// (device).
 absl::StatusOr<std::unique_ptr<Engine>> CreateLocalEngine(const EngineOptions& options);
 
 }  // namespace swerve

@@ -2,8 +2,6 @@
 
 #include <utility>
 
-#include "policy/codec.h"
-
 namespace swerve {
 
 FakeEngine::FakeEngine(Script script, int image_size) : script_(std::move(script)), image_size_(image_size) {}
@@ -40,9 +38,7 @@ absl::StatusOr<std::vector<GenerateResult>> FakeEngine::Generate(absl::Span<cons
       }
       for (int i = 0; i < response.token_ids_size(); ++i) response.add_logprobs(-0.5f);
       response.add_weight_versions(version);
-      Parsed parsed = ParsePose3(response.text());
-      response.set_parse(parsed.status);
-      for (const v1::Pose& pose : parsed.poses) *response.add_poses() = pose;
+      Decode(codec(), &response);
       const int sample = static_cast<int>(result.responses.size()) - 1;
       for (const int32_t id : response.token_ids()) {
         if (!request.on_token) break;

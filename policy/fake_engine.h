@@ -27,10 +27,13 @@ class FakeEngine : public Engine {
   absl::StatusOr<std::vector<int32_t>> Tokenize(absl::string_view response_text) const override;
   std::string TokenBytes(int32_t id) const override;
   int image_size() const override { return image_size_; }
+  const Codec& codec() const override { return *codec_; }
 
   // The next Generate (or LoadWeights) fails with this, once.
   void FailNext(absl::Status status);
   int calls() const;
+  // Instead of pose3_text. Set it before the engine is used.
+  void SetCodec(std::shared_ptr<const Codec> codec) { codec_ = std::move(codec); }
   // Prompts for which this is true cannot be served. Set it before the engine is used.
   void Refuse(std::function<bool(const Prompt& prompt)> refused) { refused_ = std::move(refused); }
 
@@ -40,6 +43,7 @@ class FakeEngine : public Engine {
   const Script script_;
   const int image_size_;
   std::function<bool(const Prompt&)> refused_;
+  std::shared_ptr<const Codec> codec_ = *CreateCodec("pose3_text");
   mutable absl::Mutex mutex_;
   v1::PolicyManifest policy_ ABSL_GUARDED_BY(mutex_);
   absl::Status failure_ ABSL_GUARDED_BY(mutex_);

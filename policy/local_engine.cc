@@ -13,7 +13,6 @@
 #include "base/random.h"
 #include "base/status.h"
 #include "policy/checkpoint.h"
-#include "policy/codec.h"
 #include "policy/engine.h"
 #include "policy/fused_model.h"
 #include "policy/prompt_input.h"
@@ -61,8 +60,8 @@ double KeepNucleus(float* p, int n, double mass) {
 
 class LocalEngine : public Engine {
  public:
-  LocalEngine(EngineOptions options, ModelConfig config, std::unique_ptr<const Tokenizer> tokenizer)
-      : options_(std::move(options)), config_(std::move(config)), tokenizer_(std::move(tokenizer)) {}
+  LocalEngine(EngineOptions options, ModelConfig config, std::unique_ptr<const Tokenizer> tokenizer, std::shared_ptr<const Codec> codec)
+      : options_(std::move(options)), config_(std::move(config)), tokenizer_(std::move(tokenizer)), codec_(std::move(codec)) {}
 
   absl::StatusOr<std::vector<GenerateResult>> Generate(absl::Span<const GenerateRequest> requests) override;
   absl::Status Check(const GenerateRequest& request) const override {
@@ -79,6 +78,7 @@ class LocalEngine : public Engine {
   }
   std::string TokenBytes(int32_t id) const override { return IsEnd(id) ? "" : tokenizer_->Bytes(id); }
   int image_size() const override { return ImageSize(config_); }
+  const Codec& codec() const override { return *codec_; }
 
  private:
   absl::StatusOr<std::vector<int32_t>> TurnIds(const std::vector<Turn>& turns) const;
@@ -92,6 +92,7 @@ class LocalEngine : public Engine {
   const EngineOptions options_;
   const ModelConfig config_;
   const std::unique_ptr<const Tokenizer> tokenizer_;
+  const std::shared_ptr<const Codec> codec_;
   mutable absl::Mutex mutex_;
   std::shared_ptr<const FusedModel> model_ ABSL_GUARDED_BY(mutex_);
   v1::PolicyManifest policy_ ABSL_GUARDED_BY(mutex_);
@@ -285,9 +286,7 @@ void LocalEngine::Finish(int64_t version, const GenerateRequest& request, Genera
     for (const std::string& stop : request.stop) cut = std::min(cut, text.find(stop));
     response.set_text(text.substr(0, cut));
     response.add_weight_versions(version);
-    const Parsed parsed = ParsePose3(response.text());
-    response.set_parse(parsed.status);
-    for (const v1::Pose& pose : parsed.poses) *response.add_poses() = pose;
+    Decode(*codec_, &response);
   }
 }
 
@@ -339,6 +338,7 @@ absl::StatusOr<std::unique_ptr<Engine>> CreateLocalEngine(const EngineOptions& o
     return absl::UnavailableError(absl::StrCat("the generation engine runs on cpu, not on '", options.device, "'"));
   }
   if (options.threads < 1 || options.max_batch < 1) return absl::InvalidArgumentError("threads and max_batch must be at least 1");
+  SWERVE_ASSIGN_OR_RETURN(std::shared_ptr<const Codec> codec, CreateCodec(options.codec, options.codebook));
   SWERVE_ASSIGN_OR_RETURN(ModelConfig config, LoadModelConfig(options.model_dir));
   SWERVE_RETURN_IF_ERROR(FusedModel::Check(config));
   config.text.max_positions = std::min(config.text.max_positions, FusedModel::kMaxPositions);
@@ -347,7 +347,7 @@ absl::StatusOr<std::unique_ptr<Engine>> CreateLocalEngine(const EngineOptions& o
     if (int32_t id = tokenizer->Id("<|im_end|>"); id >= 0) config.eos.push_back(id);
   }
   if (config.eos.empty()) return absl::InvalidArgumentError(options.model_dir + ": no eos_token_id in generation_config.json or config.json");
-  auto engine = std::make_unique<LocalEngine>(options, std::move(config), std::move(tokenizer));
+  auto engine = std::make_unique<LocalEngine>(options, std::move(config), std::move(tokenizer), std::move(codec));
   v1::PolicyManifest start;
   start.set_directory(options.model_dir);
   SWERVE_RETURN_IF_ERROR(engine->LoadWeights(start));

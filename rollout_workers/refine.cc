@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "base/random.h"
-#include "policy/codec.h"
 #include "rollout_workers/rollout.h"
 #include "rollout_workers/score.h"
 #include "scenes/prompt.h"
@@ -24,16 +23,23 @@ int InjectedFor(const DiagnosedGroup& group) {
   return -1;
 }
 
+// Teachers write pose3_text; a policy of another codec learns its own form of the same plan.
+std::string InjectedText(const v1::Feedback& feedback, const Codec& codec) {
+  const std::string& text = feedback.injected_text();
+  const size_t answer = text.rfind("<answer>");
+  if (codec.name() == PoseTextCodec().name() || answer == std::string::npos || feedback.injected_size() != kPoses) return text;
+  const std::vector<v1::Pose> poses(feedback.injected().begin(), feedback.injected().end());
+  return absl::StrCat(absl::string_view(text).substr(0, answer), "<answer>", codec.Answer(poses), "</answer>");
+}
+
 absl::StatusOr<v1::Response> Injected(const v1::Feedback& feedback, const Engine& engine) {
-  SWERVE_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, engine.Tokenize(feedback.injected_text()));
   v1::Response response;
-  response.set_text(feedback.injected_text());
+  response.set_text(InjectedText(feedback, engine.codec()));
+  SWERVE_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, engine.Tokenize(response.text()));
   response.mutable_token_ids()->Assign(ids.begin(), ids.end());
   response.add_weight_versions(engine.policy().version());
   response.set_finish(v1::STOP);
-  const Parsed parsed = ParsePose3(response.text());
-  response.set_parse(parsed.status);
-  for (const v1::Pose& pose : parsed.poses) *response.add_poses() = pose;
+  Decode(engine.codec(), &response);
   return response;
 }
 
@@ -98,7 +104,7 @@ std::vector<RefineRequest> RefineRequests(const DiagnosedGroup& group, const v1:
     RefineRequest& request = requests.emplace_back();
     request.of_sample = static_cast<int>(i);
     request.generate.prompt.text =
-        FeedbackPromptText(*rollout.leased.scene, sample.response().text(), sample.feedback().prompt_text());
+        FeedbackPromptText(rollout.leased.prompt.text, sample.response().text(), sample.feedback().prompt_text());
     request.generate.prompt.image = rollout.leased.prompt.image;
     request.generate.seeds = {SampleSeed(config.seed(), rollout.leased.lease, static_cast<int>(i), v1::FEEDBACK)};
     request.generate.temperature = config.rollout().refine_temperature();

@@ -65,6 +65,8 @@ absl::StatusOr<std::unique_ptr<Role>> MakeRolloutRole(const RoleContext& context
   EngineOptions options;
   options.model_dir = config.policy().model();
   options.device = config.policy().device();
+  options.codec = config.policy().codec();
+  options.codebook = config.policy().codebook();
   options.threads = config.rollout().threads();
   options.max_batch = std::max(1, config.rollout().groups_in_flight() * config.rollout().num_generations());
   SWERVE_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, make_engine(options));

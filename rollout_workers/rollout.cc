@@ -12,9 +12,10 @@ uint64_t SampleSeed(uint64_t run_seed, const v1::Lease& lease, int sample, v1::P
   return StreamSeed(run_seed, HashName(lease.scene_id()), lease.group(), sample, kind);
 }
 
-LeasedGroup Prepare(v1::Lease lease, std::string run_id, std::shared_ptr<const v1::Scene> scene, int image_size) {
+LeasedGroup Prepare(v1::Lease lease, std::string run_id, std::shared_ptr<const v1::Scene> scene, int image_size,
+                    absl::string_view ask) {
   LeasedGroup group{std::move(lease), std::move(run_id), std::move(scene), {}};
-  group.prompt.text = BasePromptText(*group.scene);
+  group.prompt.text = BasePromptText(*group.scene, ask);
   if (image_size > 0) group.prompt.image = std::make_shared<const Image>(Rasterise(*group.scene, image_size));
   return group;
 }

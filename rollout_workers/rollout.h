@@ -3,6 +3,7 @@
 #ifndef SWERVE_ROLLOUT_WORKERS_ROLLOUT_H_
 #define SWERVE_ROLLOUT_WORKERS_ROLLOUT_H_
 
+#include "absl/strings/string_view.h"
 #include "rollout_workers/types.h"
 #include "swerve/v1/config.pb.h"
 
@@ -11,8 +12,9 @@ namespace swerve {
 // Seed of one sample: a function of (run seed, scene, group, sample, prompt kind), never of who samples when.
 uint64_t SampleSeed(uint64_t run_seed, const v1::Lease& lease, int sample, v1::PromptKind kind);
 
-// Draws the scene and writes the base prompt. `image_size` 0: no picture.
-LeasedGroup Prepare(v1::Lease lease, std::string run_id, std::shared_ptr<const v1::Scene> scene, int image_size);
+// Draws the scene and writes the base prompt. `image_size` 0: no picture. `ask`: the codec's, for the prompt.
+LeasedGroup Prepare(v1::Lease lease, std::string run_id, std::shared_ptr<const v1::Scene> scene, int image_size,
+                    absl::string_view ask = "");
 
 GenerateRequest RolloutRequest(const LeasedGroup& group, const v1::RunConfig& config);
 

@@ -91,7 +91,7 @@ void Worker::LeaseSome(int want) {
         Drop(lease, Reason("scene", scene.status()));
         continue;
       }
-      groups.push_back(Prepare(lease, reply->run_id(), *std::move(scene), image_size_));
+      groups.push_back(Prepare(lease, reply->run_id(), *std::move(scene), image_size_, parts_.engine->codec().Ask()));
     }
   }
   absl::MutexLock lock(&mu_);

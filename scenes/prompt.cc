@@ -131,17 +131,23 @@ std::string CommandText(v1::NavigationCommand command) {
   }
 }
 
-std::string BasePromptText(const v1::Scene& scene) {
+std::string BasePromptText(const v1::Scene& scene, absl::string_view ask) {
   EgoFrame frame(scene.ego().rear_axle());
   std::vector<v1::Pose> past;
   for (const v1::EgoState& e : scene.ego_past()) past.push_back(frame.ToEgo(e.rear_axle()));
   if (past.size() > 3) past.erase(past.begin(), past.end() - 3);
-  return absl::StrCat(MotionText(scene), " past ", past.empty() ? "none" : AnswerText(past), ". drive.");
+  return absl::StrCat(MotionText(scene), " past ", past.empty() ? "none" : AnswerText(past), ". drive.",
+                      ask.empty() ? "" : " ", ask);
 }
 
 std::string FeedbackPromptText(const v1::Scene& scene, const std::string& response_text,
                                const std::string& feedback_text) {
-  return absl::StrCat(BasePromptText(scene), "\nprevious answer: ", response_text, "\nfeedback: ", feedback_text,
+  return FeedbackPromptText(BasePromptText(scene), response_text, feedback_text);
+}
+
+std::string FeedbackPromptText(const std::string& base_prompt, const std::string& response_text,
+                               const std::string& feedback_text) {
+  return absl::StrCat(base_prompt, "\nprevious answer: ", response_text, "\nfeedback: ", feedback_text,
                       "\nanswer again.");
 }
 
@@ -158,7 +164,11 @@ std::string AnswerText(absl::Span<const v1::Pose> poses) {
 }
 
 std::string ResponseText(const std::string& think, absl::Span<const v1::Pose> poses) {
-  return absl::StrCat("<think>", think, "</think><answer>", AnswerText(poses), "</answer>");
+  return ResponseText(think, AnswerText(poses));
+}
+
+std::string ResponseText(const std::string& think, const std::string& answer) {
+  return absl::StrCat("<think>", think, "</think><answer>", answer, "</answer>");
 }
 
 std::string GtResponseText(const v1::Scene& scene) {

@@ -22,9 +22,12 @@
 namespace swerve {
 
 // q of the method: command, speed, acceleration and the last poses (oldest first); the picture travels beside it.
-std::string BasePromptText(const v1::Scene& scene);
+// `ask`: how the answer is to be written (policy/codec.h: Ask), after a space; empty for pose3_text.
+std::string BasePromptText(const v1::Scene& scene, absl::string_view ask = "");
 
 // q_fb: base prompt, the response verbatim, the teacher's text.
+std::string FeedbackPromptText(const std::string& base_prompt, const std::string& response_text,
+                               const std::string& feedback_text);
 std::string FeedbackPromptText(const v1::Scene& scene, const std::string& response_text,
                                const std::string& feedback_text);
 
@@ -34,6 +37,8 @@ std::string ThinkText(const v1::Scene& scene, absl::Span<const v1::Pose> plan);
 // "[x,y,h],[x,y,h]…": x and y with 1 decimal, heading with 2, no "-0.0".
 std::string AnswerText(absl::Span<const v1::Pose> poses);
 std::string ResponseText(const std::string& think, absl::Span<const v1::Pose> poses);
+// The same with an answer that a codec wrote.
+std::string ResponseText(const std::string& think, const std::string& answer);
 // Think and answer of the scene's own GT.
 std::string GtResponseText(const v1::Scene& scene);
 std::string CommandText(v1::NavigationCommand command);  // "move forward", "turn left", "turn right"

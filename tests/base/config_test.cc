@@ -83,6 +83,9 @@ TEST(ConfigTest, RangesAndNames) {
   refused("rollout.temperature=0", "must be more than 0");
   refused("learner.epsilon_high=0", "must be more than 0");
   refused("teacher.kind=human", "must be one of: oracle, rule, ground_truth, none");
+  refused("policy.codec=xy", "must be one of: pose3_text, xy_text, xy_parenthesised, json_traj, codebook, speed_curvature");
+  refused("policy.codec=codebook", "'policy.codebook' is empty");
+  refused("policy.codebook=book.safetensors", "of the codec codebook alone");
   refused("policy.device=gpu", "cpu or cuda:N");
   refused("reward.reward_weights=[1]", "needs 3");
   refused("rollout.k=9", "larger than rollout.num_generations");

@@ -53,7 +53,7 @@ std::string PreviousAnswer(const std::string& prompt) {
 
 double Pdms(const v1::Scene& scene, const std::string& response) {
   std::vector<pdm::Pose2> poses;
-  for (const v1::Pose& p : ParsePose3(response).poses) poses.push_back({p.x(), p.y(), p.heading()});
+  for (const v1::Pose& p : PoseTextCodec().Parse(response).poses) poses.push_back({p.x(), p.y(), p.heading()});
   return pdm::ScoreTrajectory(**pdm::Prepare(scene), poses).scores.pdms();
 }
 
@@ -101,7 +101,7 @@ TEST_F(SftDataTest, FeedbackExamplesNeverTeachTheWrongAnswer) {
     ++kinds[e.kind];
     SWERVE_ASSERT_OK_AND_ASSIGN(auto scene, store_->Get(e.scene_id));
     if (e.kind != "qa") {
-      EXPECT_EQ(ParsePose3(e.target_text).status, v1::EXACT) << e.target_text;
+      EXPECT_EQ(PoseTextCodec().Parse(e.target_text).status, v1::EXACT) << e.target_text;
       EXPECT_THAT(e.prompt_text, HasSubstr(BasePromptText(*scene)));
     }
     if (e.kind == "gt") {

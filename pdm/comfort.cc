@@ -4,10 +4,11 @@
 #include <algorithm>
 #include <limits>
 
+#include "pdm/comfort_lanes.h"
+
 namespace swerve::pdm {
 namespace {
 
-constexpr int kMaxRows = kMaxHistory + kSamples;
 constexpr std::array<ComfortBounds, kComfortLimits> kBounds = {{
     {"lon_acc", -4.05, 2.40},
     {"lat_acc", -4.89, 4.89},
@@ -16,75 +17,6 @@ constexpr std::array<ComfortBounds, kComfortLimits> kBounds = {{
     {"yaw_acc", -1.93, 1.93},
     {"yaw_rate", -0.95, 0.95},
 }};
-
-using Series = std::array<double, kMaxRows>;
-
-// The rows a comfort check reads, as series.
-struct Signals {
-  int n = 0;
-  Series lon, lat, magnitude, heading;
-  void Push(double lon_acc, double ax, double ay, double h) {
-    lon[n] = lon_acc;
-    lat[n] = ay;
-    magnitude[n] = ay == 0 ? std::fabs(ax) : std::hypot(ax, ay);
-    heading[n] = h;
-    ++n;
-  }
-  void Unwrap() {
-    double turns = 0, before = heading[0];
-    for (int i = 1; i < n; ++i) {
-      double h = heading[i];
-      turns += std::nearbyint((h - before) / (2 * std::numbers::pi));
-      before = h;
-      heading[i] = h - 2 * std::numbers::pi * turns;
-    }
-  }
-};
-
-struct Filters {
-  const SavitzkyGolay& acceleration;  // of the two acceleration checks
-  const SavitzkyGolay& smooth;        // before a jerk
-  const SavitzkyGolay& jerk;
-  const SavitzkyGolay& yaw_acceleration;
-  const SavitzkyGolay& yaw_rate;
-};
-
-void CheckLimit(ComfortLimit limit, const double* values, int n, ComfortResult* out) {
-  const ComfortBounds& b = kBounds[limit];
-  double worst = -std::numeric_limits<double>::infinity();
-  bool holds = true;
-  for (int i = 0; i < n; ++i) {
-    double v = values[i];
-    holds &= v > b.low && v < b.high;
-    double excess = std::max(v - b.high, b.low - v);
-    if (excess > worst) {
-      worst = excess;
-      out->peak[limit] = {v, i};
-    }
-  }
-  out->holds[limit] = holds;
-}
-
-ComfortResult Check(const Signals& s, const Filters& f) {
-  ComfortResult out;
-  Series a, b;
-  auto in = [&](const Series& x) { return absl::MakeConstSpan(x.data(), s.n); };
-  f.acceleration.Apply(in(s.lon), a.data());
-  CheckLimit(kLonAcc, a.data(), s.n, &out);
-  f.acceleration.Apply(in(s.lat), a.data());
-  CheckLimit(kLatAcc, a.data(), s.n, &out);
-  f.smooth.Apply(in(s.magnitude), a.data());
-  f.jerk.Apply(in(a), b.data());
-  CheckLimit(kJerk, b.data(), s.n, &out);
-  f.smooth.Apply(in(s.lon), a.data());
-  f.jerk.Apply(in(a), b.data());
-  CheckLimit(kLonJerk, b.data(), s.n, &out);
-  f.yaw_acceleration.Apply(in(s.heading), a.data());
-  CheckLimit(kYawAcc, a.data(), s.n, &out);
-  f.yaw_rate.Apply(in(s.heading), a.data());
-  CheckLimit(kYawRate, a.data(), s.n, &out);
-  return out;
-}
 
 // Coefficients that give the d-th derivative, at position `at`, of the polynomial fitted to samples 0 … window-1.
 std::vector<double> FitCoefficients(int window, int degree, int derivative, double at) {
@@ -118,91 +50,140 @@ double RoundTo8(double x) {
 SavitzkyGolay::SavitzkyGolay(int window, int degree, int derivative, int samples)
     : window_(std::min(window, samples)), half_(window_ / 2), samples_(samples) {
   interior_ = FitCoefficients(window_, degree, derivative, window_ % 2 == 1 ? half_ : half_ - 0.5);
-  left_.resize(static_cast<size_t>(half_) * window_);
-  right_.resize(left_.size());
-  for (int i = 0; i < half_; ++i) {
-    auto l = FitCoefficients(window_, degree, derivative, i);
-    auto r = FitCoefficients(window_, degree, derivative, window_ - half_ + i);
-    for (int k = 0; k < window_; ++k) {
-      left_[static_cast<size_t>(k) * half_ + i] = l[k];
-      right_[static_cast<size_t>(k) * half_ + i] = r[k];
-    }
+  for (int i = 0; i < 2 * half_; ++i) {  // evaluated at the first and at the last half of the window
+    const auto row = FitCoefficients(window_, degree, derivative, i < half_ ? i : window_ - 2 * half_ + i);
+    edges_.insert(edges_.end(), row.begin(), row.end());
   }
 }
 
 void SavitzkyGolay::Apply(absl::Span<const double> in, double* out) const {
-  const double* y = in.data();
-  const int n = samples_, w = window_, half = half_;
-  // Every output is its products summed in the order of the window; the outputs' sums grow side by side.
-  std::array<double, kMaxRows> sum{};
-  double* const right = sum.data() + n - half;
-  for (int k = 0; k < w; ++k) {
-    const double *l = &left_[static_cast<size_t>(k) * half], *r = &right_[static_cast<size_t>(k) * half];
-    const double first = y[k], last = y[n - w + k];
-    for (int i = 0; i < half; ++i) sum[i] += l[i] * first;
-    for (int i = 0; i < half; ++i) right[i] += r[i] * last;
+  for (int i = 0; i < samples_; ++i) {
+    const Row row = At(i);
+    double sum = 0;
+    for (int k = 0; k < window_; ++k) sum += row.coefficients[k] * in[row.first + k];
+    out[i] = RoundTo8(sum);
   }
-  const int begin = half - (w % 2 == 0 ? 1 : 0);  // samples before i that the window holds
-  for (int k = 0; k < w; ++k) {
-    const double c = interior_[k];
-    const double* shifted = y + k - begin;
-    for (int i = half; i < n - half; ++i) sum[i] += c * shifted[i];
-  }
-  for (int i = 0; i < n; ++i) out[i] = RoundTo8(sum[i]);
 }
 
-ComfortResult ComfortV1(const States& states) {
-  static const SavitzkyGolay acceleration(41, 2, 0, kSamples), smooth(8, 2, 0, kSamples), jerk(41, 2, 1, kSamples),
-      yaw_acceleration(5, 3, 2, kSamples), yaw_rate(5, 2, 1, kSamples);
-  Signals s;
-  for (const EgoRow& r : states) s.Push(r.ax, r.ax, r.ay, r.heading);
-  s.Unwrap();
-  return Check(s, {acceleration, smooth, jerk, yaw_acceleration, yaw_rate});
+Comfort Comfort::V1(double ay0) {
+  static const auto smooth = std::make_shared<const SavitzkyGolay>(8, 2, 0, kSamples),
+                    yaw_acceleration = std::make_shared<const SavitzkyGolay>(5, 3, 2, kSamples),
+                    yaw_rate = std::make_shared<const SavitzkyGolay>(5, 2, 1, kSamples);
+  static const SavitzkyGolay whole(41, 2, 0, kSamples);
+  Comfort out;
+  out.smooth_ = smooth;
+  out.yaw_acceleration_ = yaw_acceleration;
+  out.yaw_rate_ = yaw_rate;
+  out.SetLateral(whole, ay0);
+  return out;
 }
 
-ComfortV2::ComfortV2(std::vector<EgoRow> history)
-    : history_(std::move(history)),
-      acceleration_(8, 2, 0, static_cast<int>(history_.size()) + kSamples),
-      jerk_(15, 2, 1, static_cast<int>(history_.size()) + kSamples),
-      yaw_acceleration_(5, 3, 2, static_cast<int>(history_.size()) + kSamples),
-      yaw_rate_(5, 2, 1, static_cast<int>(history_.size()) + kSamples) {}
+Comfort Comfort::V2(std::vector<EgoRow> history, double ay0) {
+  Comfort out;
+  history.resize(std::min<size_t>(history.size(), kMaxHistory));
+  const int n = static_cast<int>(history.size()) + kSamples;
+  out.history_ = std::move(history);
+  out.at_centre_ = true;
+  out.acceleration_ = out.smooth_ = std::make_shared<const SavitzkyGolay>(8, 2, 0, n);
+  out.jerk_ = std::make_shared<const SavitzkyGolay>(15, 2, 1, n);
+  out.yaw_acceleration_ = std::make_shared<const SavitzkyGolay>(5, 3, 2, n);
+  out.yaw_rate_ = std::make_shared<const SavitzkyGolay>(5, 2, 1, n);
+  out.SetLateral(*out.smooth_, ay0);
+  return out;
+}
 
-ComfortResult ComfortV2::Check(const States& states) const {
-  Signals s;
-  auto push = [&](const EgoRow& r) {
-    s.Push(r.ax + kRearAxleToCentre * (r.yaw_rate * r.yaw_rate + r.yaw_acceleration), r.ax, r.ay, r.heading);
+// Lateral acceleration is known before any candidate is: it ends with the present.
+void Comfort::SetLateral(const SavitzkyGolay& filter, double ay0) {
+  const ComfortBounds& b = kBounds[kLatAcc];
+  const int h = static_cast<int>(history_.size());
+  std::vector<double> ay(h + kSamples), filtered(ay.size());
+  for (int i = 0; i < h; ++i) ay[i] = history_[i].ay;
+  ay[h] = ay0;
+  filter.Apply(ay, filtered.data());
+  double worst = -std::numeric_limits<double>::infinity();
+  for (int i = 0; i < h + kSamples; ++i) {
+    const double v = filtered[i], excess = std::max(v - b.high, b.low - v);
+    lateral_holds_ &= v > b.low && v < b.high;
+    if (excess > worst) {
+      worst = excess;
+      lateral_peak_ = {v, i - h};
+    }
+  }
+}
+
+void Comfort::Check(const LaneStates& states, int lanes, ComfortResult* out) const {
+  CheckComfortLanes(*this, states, lanes, out);
+  for (int l = 0; l < lanes; ++l) {
+    out[l].holds[kLatAcc] = lateral_holds_;
+    out[l].peak[kLatAcc] = lateral_peak_;
+  }
+}
+
+ComfortResult Comfort::Check(const States& states) const {
+  ComfortResult out;
+  Check(PackStates(states), 1, &out);
+  return out;
+}
+
+ExtendedFeatures::ExtendedFeatures(const States& states, int first, int rows) : rows_(rows) {
+  Column magnitude, heading;
+  for (int i = 0; i < rows; ++i) {
+    const EgoRow& r = states[first + i];
+    magnitude[i] = r.ay == 0 ? std::fabs(r.ax) : std::hypot(r.ax, r.ay);
+    heading[i] = r.heading;
+  }
+  Filter(magnitude, heading);
+}
+
+ExtendedFeatures::ExtendedFeatures(const LaneStates& states, int lane, int first, int rows) : rows_(rows) {
+  Column magnitude, heading;
+  for (int i = 0; i < rows; ++i) {
+    magnitude[i] = std::fabs(states.ax[first + i].lane[lane]);
+    heading[i] = states.heading[first + i].lane[lane];
+  }
+  if (first == 0 && states.ay0 != 0) magnitude[0] = std::hypot(states.ax[0].lane[lane], states.ay0);
+  Filter(magnitude, heading);
+}
+
+void ExtendedFeatures::Filter(const Column& magnitude, Column heading) {
+  struct Filters {
+    explicit Filters(int n) : smooth(8, 2, 0, n), jerk(15, 2, 1, n), yaw_rate(5, 2, 1, n), yaw_acceleration(5, 2, 2, n) {}
+    SavitzkyGolay smooth, jerk, yaw_rate, yaw_acceleration;
   };
-  for (const EgoRow& r : history_) push(r);
-  for (const EgoRow& r : states) push(r);
-  s.Unwrap();
-  return pdm::Check(s, {acceleration_, acceleration_, jerk_, yaw_acceleration_, yaw_rate_});
+  constexpr int kMost = 5;  // samples between the frames
+  static const std::vector<Filters> filters = [] {
+    std::vector<Filters> out;
+    for (int offset = 0; offset <= kMost; ++offset) out.emplace_back(kSamples - offset);
+    return out;
+  }();
+  double turns = 0, before = heading[0];
+  for (int i = 1; i < rows_; ++i) {
+    const double h = heading[i];
+    turns += std::nearbyint((h - before) / (2 * std::numbers::pi));
+    before = h;
+    heading[i] = h - 2 * std::numbers::pi * turns;
+  }
+  const Filters& f = filters[std::clamp(kSamples - rows_, 0, kMost)];
+  const auto in = [this](const Column& series) { return absl::MakeConstSpan(series.data(), rows_); };
+  f.smooth.Apply(in(magnitude), acceleration_.data());
+  f.jerk.Apply(in(acceleration_), jerk_.data());
+  f.yaw_rate.Apply(in(heading), yaw_rate_.data());
+  f.yaw_acceleration.Apply(in(heading), yaw_acceleration_.data());
+}
+
+bool ExtendedFeatures::Comfortable(const ExtendedFeatures& previous) const {
+  auto rms = [this](const auto& x, const auto& y) {
+    double sum = 0;
+    for (int i = 0; i < rows_; ++i) sum += (x[i] - y[i]) * (x[i] - y[i]);
+    return std::sqrt(sum / rows_);
+  };
+  return rms(acceleration_, previous.acceleration_) <= 0.7 && rms(jerk_, previous.jerk_) <= 0.5 &&
+         rms(yaw_rate_, previous.yaw_rate_) <= 0.1 && rms(yaw_acceleration_, previous.yaw_acceleration_) <= 0.1;
 }
 
 bool ExtendedComfort(const States& current, const States& previous, int offset) {
-  int n = kSamples - offset;
-  const SavitzkyGolay smooth(8, 2, 0, n), jerk(15, 2, 1, n), yaw_rate(5, 2, 1, n), yaw_acceleration(5, 2, 2, n);
-  Signals a, b;
-  for (int i = 0; i < n; ++i) {
-    const EgoRow &x = current[i], &y = previous[i + offset];
-    a.Push(x.ax, x.ax, x.ay, x.heading);
-    b.Push(y.ax, y.ax, y.ay, y.heading);
-  }
-  a.Unwrap();
-  b.Unwrap();
-  auto rms = [n](const Series& x, const Series& y) {
-    double sum = 0;
-    for (int i = 0; i < n; ++i) sum += (x[i] - y[i]) * (x[i] - y[i]);
-    return std::sqrt(sum / n);
-  };
-  auto filtered = [n](const SavitzkyGolay& f, const Series& in) {
-    Series out;
-    f.Apply(absl::MakeConstSpan(in.data(), n), out.data());
-    return out;
-  };
-  Series acc_a = filtered(smooth, a.magnitude), acc_b = filtered(smooth, b.magnitude);
-  return rms(acc_a, acc_b) <= 0.7 && rms(filtered(jerk, acc_a), filtered(jerk, acc_b)) <= 0.5 &&
-         rms(filtered(yaw_rate, a.heading), filtered(yaw_rate, b.heading)) <= 0.1 &&
-         rms(filtered(yaw_acceleration, a.heading), filtered(yaw_acceleration, b.heading)) <= 0.1;
+  const int rows = kSamples - offset;
+  return ExtendedFeatures(current, 0, rows).Comfortable(ExtendedFeatures(previous, offset, rows));
 }
 
 }  // namespace swerve::pdm

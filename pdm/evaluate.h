@@ -1,5 +1,5 @@
-// The metrics of one simulation against a map and an observation (spec: PDM score §8-§16), before progress is
-// normalised. Pure and thread-safe; no allocation unless a trace asks for contacts.
+// The metrics of simulations against a map and an observation (spec: PDM score §8-§16), before progress is normalised.
+// Pure and thread-safe; no allocation unless a trace asks for contacts.
 #ifndef SWERVE_PDM_EVALUATE_H_
 #define SWERVE_PDM_EVALUATE_H_
 
@@ -44,6 +44,13 @@ struct Trace {
   int ttc_sample = -1, ttc_object = -1, ttc_lookahead = 0;  // look-ahead in samples
   ComfortResult comfort;
   std::vector<Contact> contacts;
+
+  void Clear() {  // keeps the memory of contacts
+    contacts.clear();
+    std::vector<Contact> kept = std::move(contacts);
+    *this = Trace{};
+    contacts = std::move(kept);
+  }
 };
 
 // Red-light polygons in force per sample (v2); indices into `polygons`.
@@ -52,16 +59,30 @@ struct RedLights {
   std::vector<std::vector<int>> at;  // empty: none
 };
 
-// `history`: comfort under v2 rules (null: 1). `red_lights`: v2 (null: none). `trace` may be null.
+// `comfort`: null is that of the rules without history, which under v2 rules always holds. `red_lights`: v2 (null: none).
 // `start_arc`: arc length of the ego's centre at t = 0 on the centreline, if the caller knows it; NaN: computed here.
 struct EvaluateOptions {
   Rules rules = Rules::kV1;
-  const ComfortV2* history = nullptr;
+  const Comfort* comfort = nullptr;
   const RedLights* red_lights = nullptr;
   double start_arc = std::numeric_limits<double>::quiet_NaN();
 };
+// `trace` may be null.
 Metrics Evaluate(const DrivableMap& map, const Observation& observation, const States& states,
                  const EvaluateOptions& options = {}, Trace* trace = nullptr);
+
+// Its stages, for many candidates side by side; Evaluate is all of them for one.
+// Comfort of the first `lanes` lanes.
+void CheckComfort(const EvaluateOptions& options, const LaneStates& states, int lanes, ComfortResult* out);
+// Everything else.
+Metrics EvaluateMotion(const DrivableMap& map, const Observation& observation, const Motion& motion,
+                       const ComfortResult& comfort, const EvaluateOptions& options, Trace* trace);
+// Of EvaluateMotion: §10 and §15 (into nc and ttc), §12, §13, §16.
+void MeetObjects(const Motion& motion, const DrivableMap& map, const Observation& observation, const AreasAlong& areas,
+                 Rules rules, Metrics* metrics, Trace* trace);
+double DirectionCompliance(const Motion& motion, const AreasAlong& areas, Rules rules);
+double TrafficLights(const Motion& motion, const RedLights& lights);
+double LaneKeeping(const Motion& motion, const DrivableMap& map, const AreasAlong& areas);
 
 // EP of the batch {reference, candidate} (§14), each given as raw progress and multiplier.
 double NormalisedProgress(Rules rules, double raw_reference, double m_reference, double raw, double m);

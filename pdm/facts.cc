@@ -48,11 +48,9 @@ v1::EgoPart PartOf(const Box& ego, const Box& object) {
   return part;
 }
 
-v1::CollisionFact MakeCollision(const PreparedScene& scene, const States& states, const Contact& contact) {
+v1::CollisionFact MakeCollision(const PreparedScene& scene, const Motion& motion, const Contact& contact) {
   const Observation& o = scene.observation();
-  const EgoRow& row = states[contact.sample];
-  Vec2 axis = Direction(row.heading);
-  Box ego = EgoBox(row.x, row.y, axis);
+  const Box ego = motion.EgoBox(contact.sample);
   const Box& box = o.box(contact.object, contact.sample);
   Vec2 place = scene.ToEgo(box.centre);
   v1::CollisionFact fact;
@@ -64,19 +62,19 @@ v1::CollisionFact MakeCollision(const PreparedScene& scene, const States& states
   fact.set_ego_part(contact.kind == ContactKind::kFront ? v1::FRONT : PartOf(ego, box));
   Vec2 between = box.centre - ego.centre;
   double distance = Norm(between);
-  Vec2 relative = row.vx * axis - o.velocity(contact.object, contact.sample);
+  Vec2 relative = motion.vx[contact.sample] * ego.axis - o.velocity(contact.object, contact.sample);
   fact.set_closing_speed(distance > 0 ? Dot(relative, between) / distance : Norm(relative));
   fact.set_at_fault(contact.at_fault);
   return fact;
 }
 
-v1::OffRoadFact MakeOffRoad(const PreparedScene& scene, const States& states, const Trace& trace) {
+v1::OffRoadFact MakeOffRoad(const PreparedScene& scene, const Motion& motion, const Trace& trace) {
   v1::OffRoadFact fact;
   bool first = true;
   double overshoot = 0;
   for (int t = 0; t < kSamples; ++t) {
     if ((trace.areas[t] & kOff) == 0) continue;
-    auto corners = EgoBox(states[t].x, states[t].y, Direction(states[t].heading)).Corners();
+    auto corners = motion.EgoBox(t).Corners();
     int farthest = 0;
     double most = -1;
     for (int c = 0; c < 4; ++c) {
@@ -102,7 +100,7 @@ v1::OffRoadFact MakeOffRoad(const PreparedScene& scene, const States& states, co
 
 }  // namespace
 
-v1::FailureFacts MakeFacts(const PreparedScene& scene, const States& states, const Metrics& metrics,
+v1::FailureFacts MakeFacts(const PreparedScene& scene, const Motion& motion, const Metrics& metrics,
                            const Trace& trace) {
   v1::FailureFacts facts;
   std::vector<Contact> contacts = trace.contacts;
@@ -110,8 +108,8 @@ v1::FailureFacts MakeFacts(const PreparedScene& scene, const States& states, con
     if (a.at_fault != b.at_fault) return a.at_fault;
     return a.sample != b.sample ? a.sample < b.sample : a.object < b.object;
   });
-  for (const Contact& c : contacts) *facts.add_collisions() = MakeCollision(scene, states, c);
-  if (metrics.dac == 0) *facts.mutable_off_road() = MakeOffRoad(scene, states, trace);
+  for (const Contact& c : contacts) *facts.add_collisions() = MakeCollision(scene, motion, c);
+  if (metrics.dac == 0) *facts.mutable_off_road() = MakeOffRoad(scene, motion, trace);
   if (trace.ttc_sample >= 0) {
     const ObjectInfo& object = scene.observation().info(trace.ttc_object);
     v1::TtcFact* ttc = facts.mutable_ttc();

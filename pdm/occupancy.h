@@ -7,7 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "pdm/area_grid.h"
 #include "pdm/geometry.h"
+#include "pdm/motion.h"
 #include "pdm/types.h"
 #include "swerve/v1/scene.pb.h"
 
@@ -46,6 +48,10 @@ class Observation {
   const ObjectInfo& info(int object) const { return info_[object]; }
   double radius(int object) const { return radius_[object]; }           // of the circle around its box
   const Bounds& bounds(int object) const { return bounds_[object]; }    // over all samples
+  const MotionBounds& chunks(int object) const { return chunks_[object]; }
+  // Centres as columns; NaN where the object is absent and beyond the last sample. kObservedColumn values each.
+  const double* centre_x(int object) const { return &columns_[static_cast<size_t>(object) * 2 * kObservedColumn]; }
+  const double* centre_y(int object) const { return centre_x(object) + kObservedColumn; }
   // The box at a sample; centre.x is NaN where the object is absent, so that any distance test fails.
   const Box& box(int object, int t) const { return boxes_[static_cast<size_t>(object) * samples_ + t]; }
   Vec2 velocity(int object, int t) const { return velocities_[static_cast<size_t>(object) * samples_ + t]; }
@@ -57,6 +63,8 @@ class Observation {
   std::vector<Bounds> bounds_;
   std::vector<Box> boxes_;
   std::vector<Vec2> velocities_;
+  std::vector<double> columns_;
+  std::vector<MotionBounds> chunks_;  // of what a motion can meet within each of its chunks, look-ahead included
 };
 
 // One polygon of the drivable map.
@@ -73,24 +81,35 @@ struct MapArea {
 // Flags of the ego's area at one sample (§8).
 enum AreaFlag : uint8_t { kMulti = 1, kOff = 2, kOncoming = 4 };
 
+// Along one simulation: flags, and whether the centre is in an intersection.
+struct AreasAlong {
+  std::array<uint8_t, kSamples> flags{};
+  std::array<bool, kSamples> crossing{};
+};
+
 class DrivableMap {
  public:
   DrivableMap() = default;
   DrivableMap(std::vector<MapArea> areas, Polyline centreline);
+  // Prepares for many simulations from there: the same answers, sooner. Before the map is shared.
+  void PrepareFor(const EgoRow& ego);
 
   const std::vector<MapArea>& areas() const { return areas_; }
   const Polyline& centreline() const { return centreline_; }
+  const AreaGrid& grid() const { return grid_; }
 
-  // Flags of all 41 samples of one simulation, given its boxes.
-  std::array<uint8_t, kSamples> Flags(absl::Span<const Box> boxes) const;
+  AreasAlong Along(const Motion& motion) const;
   bool InIntersection(Vec2 p) const;
   // Distance of a point to the nearest drivable polygon; 0 inside. Infinite without one.
   double DistanceToDrivable(Vec2 p) const;
 
  private:
+  AreasAlong AlongPolygons(const Motion& motion) const;
+
   std::vector<MapArea> areas_;
   std::vector<int> intersections_;
   Polyline centreline_;
+  AreaGrid grid_;
 };
 
 }  // namespace swerve::pdm

@@ -170,14 +170,19 @@ absl::StatusOr<std::shared_ptr<const PreparedScene>> PreparedScene::Create(const
   p->id_ = scene.id();
   p->origin_ = {scene.ego().rear_axle().x(), scene.ego().rear_axle().y()};
   p->time_us_ = scene.ego().time_us();
-  p->ego_ = LocalEgo(scene.ego());
+  p->start_ = SimulationStart(LocalEgo(scene.ego()));
   p->grid_ = TimeGrid::Candidate(p->time_us_);
   SWERVE_ASSIGN_OR_RETURN(p->map_, MakeDrivableMap(resolved, p->origin_));
+  p->map_.PrepareFor(p->ego());
   SWERVE_ASSIGN_OR_RETURN(p->observation_,
                           MakeObservation(resolved.agents(), p->origin_, v1_rules ? kObservedSamples : kObservedV2));
-  Vec2 centre = EgoCentre(0, 0, Direction(p->ego_.heading));
+  Vec2 centre = EgoCentre(0, 0, p->start_.direction);
   p->options_.start_arc = p->map_.centreline().Project(centre).arc;
-  if (!v1_rules) SWERVE_RETURN_IF_ERROR(p->PrepareV2(scene));
+  if (v1_rules) {
+    p->options_.comfort = &p->comfort_.emplace(Comfort::V1(p->ego().ay));
+  } else {
+    SWERVE_RETURN_IF_ERROR(p->PrepareV2(scene));
+  }
   SWERVE_RETURN_IF_ERROR(p->EvaluateReference(resolved));
   return std::shared_ptr<const PreparedScene>(std::move(p));
 }
@@ -187,7 +192,7 @@ absl::Status PreparedScene::EvaluateReference(const v1::ResolvedScene& resolved)
     return Bad(absl::StrCat("pdm_reference: ", resolved.pdm_reference_size(), " poses, ", kReferencePoses, " needed"));
   }
   SWERVE_ASSIGN_OR_RETURN(std::vector<Pose2> poses, LocalPoses(resolved.pdm_reference(), origin_, "pdm_reference"));
-  std::optional<States> states = SimulateReference(ego_, time_us_, poses);
+  std::optional<States> states = SimulateReference(ego(), time_us_, poses);
   if (!states.has_value()) return Bad("pdm_reference: its simulation diverges");
   reference_states_ = *states;
   reference_ = Evaluate(map_, observation_, *states, options_);
@@ -196,10 +201,10 @@ absl::Status PreparedScene::EvaluateReference(const v1::ResolvedScene& resolved)
 
 absl::Status PreparedScene::PrepareV2(const v1::Scene& scene) {
   const v1::ResolvedScene& resolved = scene.resolved_v2();
-  Box ego = EgoBox(0, 0, Direction(ego_.heading));
+  const Box present = EgoBox(0, 0, start_.direction);
   for (int i = 0; i < observation_.size(); ++i) {  // §7.3
     const Box& box = observation_.box(i, 0);
-    if (std::isfinite(box.centre.x) && Intersects(ego, box)) observation_.Remove(i);
+    if (std::isfinite(box.centre.x) && Intersects(present, box)) observation_.Remove(i);
   }
   std::vector<std::string> tokens;
   for (const v1::MapPolygon& p : resolved.red_light_polygons()) {
@@ -226,14 +231,13 @@ absl::Status PreparedScene::PrepareV2(const v1::Scene& scene) {
   if (!scene.synthetic_stage() && resolved.human_size() > 0) {  // §19.2: alone, without history
     std::vector<Pose2> poses;
     for (const v1::Pose& p : resolved.human()) poses.push_back({p.x(), p.y(), p.heading()});
-    std::optional<States> states = SimulateTrajectory(ego_, time_us_, poses);
+    std::optional<States> states = SimulateTrajectory(ego(), time_us_, poses);
     if (!states.has_value()) return Bad("human: cannot be simulated");
     human_states_ = states;
     human_ = Evaluate(map_, observation_, *states, options_);
   }
   if (scene.ego_past_size() > 0) {
-    history_.emplace(History(scene, origin_));
-    options_.history = &*history_;
+    options_.comfort = &comfort_.emplace(Comfort::V2(History(scene, origin_), ego().ay));
   }
   return absl::OkStatus();
 }

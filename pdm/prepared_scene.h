@@ -29,7 +29,8 @@ class PreparedScene {
   const std::string& id() const { return id_; }
   Vec2 origin() const { return origin_; }  // global position of the local frame's origin
   int64_t time_us() const { return time_us_; }
-  const EgoRow& ego() const { return ego_; }
+  const EgoRow& ego() const { return start_.row; }
+  const SimulationStart& start() const { return start_; }
   const DrivableMap& map() const { return map_; }
   const Observation& observation() const { return observation_; }
   const TimeGrid& grid() const { return grid_; }
@@ -38,7 +39,7 @@ class PreparedScene {
   const EvaluateOptions& options() const { return options_; }
   // Ego frame at t = 0 to local frame and back.
   Vec2 ToEgo(Vec2 local) const {
-    Vec2 d = local - Vec2{ego_.x, ego_.y}, u = Direction(ego_.heading);
+    const Vec2 d = local - Vec2{start_.row.x, start_.row.y}, u = start_.direction;
     return {Dot(d, u), Cross(u, d)};
   }
   // v2: metrics of the human's trajectory, of an original scene that has one.
@@ -54,7 +55,7 @@ class PreparedScene {
   std::string id_;
   Vec2 origin_;
   int64_t time_us_ = 0;
-  EgoRow ego_;
+  SimulationStart start_;
   TimeGrid grid_;
   DrivableMap map_;
   Observation observation_;
@@ -62,7 +63,7 @@ class PreparedScene {
   States reference_states_;
   EvaluateOptions options_;
   RedLights red_lights_;
-  std::optional<ComfortV2> history_;
+  std::optional<Comfort> comfort_;
   std::optional<Metrics> human_;
   std::optional<States> human_states_;
 };

@@ -1,28 +1,20 @@
 #include "pdm/score.h"
 
+#include <algorithm>
+
 namespace swerve::pdm {
+namespace {
 
-absl::StatusOr<std::shared_ptr<const PreparedScene>> Prepare(const v1::Scene& scene) {
-  return PreparedScene::Create(scene, Rules::kV1);
-}
-
-v1::InvalidReason SimulateCandidate(const PreparedScene& scene, absl::Span<const Pose2> poses, States* states) {
+v1::InvalidReason CheckPoses(absl::Span<const Pose2> poses) {
   if (poses.size() != kPoses) return v1::WRONG_SHAPE;
   for (const Pose2& p : poses) {
     if (!std::isfinite(p.x) || !std::isfinite(p.y) || !std::isfinite(p.heading)) return v1::NOT_FINITE;
   }
-  TenHertz reference;
-  if (!CandidateReference(scene.ego(), scene.grid(), poses, &reference)) return v1::DIVERGED;
-  return Simulate(scene.ego(), reference, states) ? v1::INVALID_REASON_UNSPECIFIED : v1::DIVERGED;
+  return v1::INVALID_REASON_UNSPECIFIED;
 }
 
-Score ScoreTrajectory(const PreparedScene& scene, absl::Span<const Pose2> poses, bool want_facts) {
+Score Assemble(const PreparedScene& scene, const Metrics& m) {
   Score out;
-  States states;
-  out.invalid = SimulateCandidate(scene, poses, &states);
-  if (out.invalid != v1::INVALID_REASON_UNSPECIFIED) return out;
-  Trace trace;
-  Metrics m = Evaluate(scene.map(), scene.observation(), states, scene.options(), want_facts ? &trace : nullptr);
   const Metrics& r = scene.reference();
   const Rules rules = scene.rules();
   double ep = NormalisedProgress(rules, r.progress, r.Multiplier(rules), m.progress, m.Multiplier(rules));
@@ -33,7 +25,71 @@ Score ScoreTrajectory(const PreparedScene& scene, absl::Span<const Pose2> poses,
   out.scores.set_ttc(m.ttc);
   out.scores.set_comfort(m.comfort);
   out.scores.set_pdms(TotalScore(rules, m, ep));
-  if (want_facts) out.facts = MakeFacts(scene, states, m, trace);
+  return out;
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const PreparedScene>> Prepare(const v1::Scene& scene) {
+  return PreparedScene::Create(scene, Rules::kV1);
+}
+
+void SimulateCandidates(const PreparedScene& scene, absl::Span<const absl::Span<const Pose2>> plans,
+                        SimulatedCandidates* out) {
+  const SimulationStart& start = scene.start();
+  LaneKnots knots;
+  out->count = static_cast<int>(plans.size());
+  for (int l = 0; l < kLanes; ++l) {
+    if (l < out->count) {
+      out->invalid[l] = CheckPoses(plans[l]);
+      if (out->invalid[l] == v1::INVALID_REASON_UNSPECIFIED) {
+        if (SetCandidateKnots(start, plans[l], l, &knots)) continue;
+        out->invalid[l] = v1::DIVERGED;
+      }
+    }
+    SetParked(start, scene.grid().knots(), l, &knots);
+  }
+  SimulateKnots(start, scene.grid(), knots, out->count, &out->states);
+  for (int l = 0; l < out->count; ++l) {
+    if (out->invalid[l] == v1::INVALID_REASON_UNSPECIFIED && Diverged(out->states, l)) out->invalid[l] = v1::DIVERGED;
+  }
+}
+
+v1::InvalidReason SimulateCandidate(const PreparedScene& scene, absl::Span<const Pose2> poses, States* states) {
+  SimulatedCandidates simulated;
+  SimulateCandidates(scene, {&poses, 1}, &simulated);
+  if (simulated.invalid[0] == v1::INVALID_REASON_UNSPECIFIED) *states = simulated.states.Rows(0);
+  return simulated.invalid[0];
+}
+
+Score ScoreTrajectory(const PreparedScene& scene, absl::Span<const Pose2> poses, bool want_facts) {
+  return std::move(ScoreTrajectories(scene, {&poses, 1}, want_facts)[0]);
+}
+
+std::vector<Score> ScoreTrajectories(const PreparedScene& scene, absl::Span<const absl::Span<const Pose2>> plans,
+                                     bool want_facts) {
+  std::vector<Score> out;
+  out.reserve(plans.size());
+  SimulatedCandidates simulated;
+  std::array<ComfortResult, kLanes> comfort;
+  Motion motion;
+  Trace trace;
+  for (size_t first = 0; first < plans.size(); first += kLanes) {
+    SimulateCandidates(scene, plans.subspan(first, kLanes), &simulated);
+    CheckComfort(scene.options(), simulated.states, simulated.count, comfort.data());
+    for (int l = 0; l < simulated.count; ++l) {
+      if (simulated.invalid[l] != v1::INVALID_REASON_UNSPECIFIED) {
+        out.emplace_back().invalid = simulated.invalid[l];
+        continue;
+      }
+      trace.Clear();
+      MakeMotion(simulated.states, l, &motion);
+      const Metrics m = EvaluateMotion(scene.map(), scene.observation(), motion, comfort[l], scene.options(),
+                                       want_facts ? &trace : nullptr);
+      out.push_back(Assemble(scene, m));
+      if (want_facts) out.back().facts = MakeFacts(scene, motion, m, trace);
+    }
+  }
   return out;
 }
 

@@ -31,7 +31,7 @@ std::optional<PreviousPlan> SimulatePrevious(const v1::Scene& scene, absl::Span<
   if (!(interval > 0 && interval < 0.55)) return std::nullopt;
   std::optional<States> states = SimulateTrajectory(LocalEgo(ego), ego.time_us(), prev_poses);
   if (!states.has_value()) return std::nullopt;
-  return PreviousPlan{*states, static_cast<int>(std::nearbyint(interval / 0.1))};
+  return PreviousPlan(*states, static_cast<int>(std::nearbyint(interval / 0.1)));
 }
 
 ScoreV2 AssembleV2(const Metrics& r, const Metrics& m, const Metrics* human, std::optional<double> ec) {
@@ -56,17 +56,41 @@ void SetExtendedComfort(std::optional<double> ec, ScoreV2* score) {
   score->epdms = Epdms(score->filtered, *ec);
 }
 
-ScoreV2 ScoreTrajectoryV2(const PreparedScene& scene, absl::Span<const Pose2> poses, const PreviousPlan* previous) {
-  ScoreV2 out;
-  States states;
-  out.invalid = SimulateCandidate(scene, poses, &states);
-  if (out.invalid != v1::INVALID_REASON_UNSPECIFIED) return out;
-  Trace trace;
-  Metrics m = Evaluate(scene.map(), scene.observation(), states, scene.options(), &trace);
-  std::optional<double> ec;
-  if (previous != nullptr) ec = ExtendedComfort(states, previous->states, previous->offset) ? 1.0 : 0.0;
-  out = AssembleV2(scene.reference(), m, scene.human().has_value() ? &*scene.human() : nullptr, ec);
-  out.trace = std::move(trace);
+ScoreV2 ScoreTrajectoryV2(const PreparedScene& scene, absl::Span<const Pose2> poses, const PreviousPlan* previous,
+                          bool want_facts) {
+  return std::move(ScoreTrajectoriesV2(scene, {&poses, 1}, {&previous, 1}, want_facts)[0]);
+}
+
+std::vector<ScoreV2> ScoreTrajectoriesV2(const PreparedScene& scene, absl::Span<const absl::Span<const Pose2>> plans,
+                                         absl::Span<const PreviousPlan* const> previous, bool want_facts) {
+  std::vector<ScoreV2> out;
+  out.reserve(plans.size());
+  SimulatedCandidates simulated;
+  std::array<ComfortResult, kLanes> comfort;
+  Motion motion;
+  const Metrics* human = scene.human().has_value() ? &*scene.human() : nullptr;
+  for (size_t first = 0; first < plans.size(); first += kLanes) {
+    SimulateCandidates(scene, plans.subspan(first, kLanes), &simulated);
+    CheckComfort(scene.options(), simulated.states, simulated.count, comfort.data());
+    for (int l = 0; l < simulated.count; ++l) {
+      if (simulated.invalid[l] != v1::INVALID_REASON_UNSPECIFIED) {
+        out.emplace_back().invalid = simulated.invalid[l];
+        continue;
+      }
+      Trace trace;
+      MakeMotion(simulated.states, l, &motion);
+      const Metrics m = EvaluateMotion(scene.map(), scene.observation(), motion, comfort[l], scene.options(), &trace);
+      std::optional<double> ec;
+      const PreviousPlan* before = previous.empty() ? nullptr : previous[first + l];
+      if (before != nullptr) {
+        const ExtendedFeatures now(simulated.states, l, 0, kSamples - before->offset);
+        ec = now.Comfortable(before->features) ? 1.0 : 0.0;
+      }
+      out.push_back(AssembleV2(scene.reference(), m, human, ec));
+      if (want_facts) out.back().facts = MakeFacts(scene, motion, m, trace);
+      out.back().trace = std::move(trace);
+    }
+  }
   return out;
 }
 

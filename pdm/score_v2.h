@@ -3,6 +3,7 @@
 #define SWERVE_PDM_SCORE_V2_H_
 
 #include <optional>
+#include <vector>
 
 #include "absl/types/span.h"
 #include "pdm/prepared_scene.h"
@@ -29,12 +30,18 @@ struct ScoreV2 {
   double epdms_no_ec = 0, epdms_raw = 0, epdms_raw_no_ec = 0;
   Metrics metrics, reference;  // before progress is normalised
   Trace trace;
+  v1::FailureFacts facts;  // where asked for
 };
 
-// Simulation of the plan of the previous frame, for EC, and how many samples of 0.1 s earlier it starts.
+// The plan of the previous frame, simulated, for EC.
 struct PreviousPlan {
+  // `offset`: how many samples of 0.1 s earlier it starts (1 … 5).
+  PreviousPlan(const States& simulated, int earlier)
+      : states(simulated), offset(earlier), features(simulated, earlier, kSamples - earlier) {}
+
   States states;
-  int offset = 5;
+  int offset;
+  ExtendedFeatures features;
 };
 // Empty when the scene has no previous frame, when its plan is invalid, or when it does not lie within (0, 0.55) s
 // before the present one.
@@ -48,7 +55,12 @@ void SetExtendedComfort(std::optional<double> ec, ScoreV2* score);
 
 // `scene` must have been prepared with Rules::kV2. `previous` may be null. Never fails, never throws.
 ScoreV2 ScoreTrajectoryV2(const PreparedScene& scene, absl::Span<const Pose2> poses,
-                          const PreviousPlan* previous = nullptr);
+                          const PreviousPlan* previous = nullptr, bool want_facts = false);
+
+// The same for many, in order and several times as fast. `previous`: one per plan (null for those without), or empty.
+// What else is in `plans` does not change a bit of any score.
+std::vector<ScoreV2> ScoreTrajectoriesV2(const PreparedScene& scene, absl::Span<const absl::Span<const Pose2>> plans,
+                                         absl::Span<const PreviousPlan* const> previous = {}, bool want_facts = false);
 
 }  // namespace swerve::pdm
 

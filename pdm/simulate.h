@@ -1,4 +1,4 @@
-// From a trajectory to 41 simulated ego rows (spec: PDM score §3, §4, §6). Pure and thread-safe, no allocation.
+// From trajectories to 41 simulated ego rows each (spec: PDM score §3, §4, §6). Pure and thread-safe, no allocation.
 // Everything is in the local frame (types.h): the ego starts at x = y = 0.
 #ifndef SWERVE_PDM_SIMULATE_H_
 #define SWERVE_PDM_SIMULATE_H_
@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "absl/types/span.h"
-#include "pdm/tracker.h"
+#include "pdm/lanes.h"
 #include "pdm/types.h"
 
 namespace swerve::pdm {
@@ -18,28 +18,26 @@ class TimeGrid {
   static TimeGrid Candidate(int64_t time_us);  // knots: present, 0.5, …, 4.0 s
   static TimeGrid Reference(int64_t time_us);  // knots: 0, 0.1, …, 5.0 s
 
-  // Interpolates poses at the query times; headings are unwrapped first. `knots` has 9 (Candidate) or 51 (Reference)
-  // poses. False when a heading is not finite.
-  bool Interpolate(absl::Span<const Pose2> knots, TenHertz* out) const;
+  const LanePlaces& places() const { return places_; }
+  int knots() const { return knots_; }  // 9 or 51
 
  private:
-  struct Place {
-    int knot;         // interpolate between this and the next
-    double since;     // us after `knot`
-    double interval;  // us between the two
-  };
-  std::array<Place, kSamples> places_;
+  LanePlaces places_;
   int knots_ = 0;
 };
 
-// The 10 Hz reference of a candidate: 8 poses in the ego frame, preceded by the present pose of the ego.
-// False when an angle is not finite.
-bool CandidateReference(const EgoRow& ego, const TimeGrid& grid, absl::Span<const Pose2> poses, TenHertz* out);
+// Puts a trajectory into a lane: its headings are unwrapped. False when a heading is not finite; the lane then stands
+// still at its first pose.
+bool SetKnots(absl::Span<const Pose2> knots, int lane, LaneKnots* out);
+// The same for a candidate: 8 poses in the ego frame, preceded by the present pose of the ego.
+bool SetCandidateKnots(const SimulationStart& start, absl::Span<const Pose2> poses, int lane, LaneKnots* out);
+// Puts `knots` times the start into a lane that no trajectory has.
+void SetParked(const SimulationStart& start, int knots, int lane, LaneKnots* out);
 
-// Runs tracker and kinematic bicycle from `ego`. False when a heading stops being finite (§22).
-bool Simulate(const EgoRow& ego, const TenHertz& reference, States* out);
+// Interpolates and simulates the first `lanes` lanes; those up to kLanes must be set.
+void SimulateKnots(const SimulationStart& start, const TimeGrid& grid, const LaneKnots& knots, int lanes, LaneStates* out);
 
-// The same from outside inputs. `poses`: 8, ego frame. Empty when the trajectory is invalid.
+// One trajectory from outside inputs. `poses`: 8, ego frame. Empty when the trajectory is invalid.
 std::optional<States> SimulateTrajectory(const EgoRow& ego, int64_t time_us, absl::Span<const Pose2> poses);
 // `reference`: 51 rear-axle poses, local frame, as the cache holds them.
 std::optional<States> SimulateReference(const EgoRow& ego, int64_t time_us, absl::Span<const Pose2> reference);

@@ -235,7 +235,7 @@ absl::StatusOr<std::shared_ptr<const ReactiveScene>> ReactiveScene::Create(const
   const PreparedScene& p = *out->prepared_;
   if (p.human_states().has_value()) {
     EvaluateOptions options = p.options();
-    options.history = nullptr;
+    options.comfort = nullptr;
     out->human_ = Evaluate(p.map(), out->traffic_.React(*p.human_states()), *p.human_states(), options);
   }
   return std::shared_ptr<const ReactiveScene>(std::move(out));

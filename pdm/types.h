@@ -49,6 +49,7 @@ inline constexpr double kEgoHalfWidth = 1.1485;
 inline constexpr double kEgoHalfLength = 2.588;
 inline constexpr double kEgoFront = 4.049;       // rear axle to front bumper
 inline constexpr double kEgoRear = 1.127;        // rear axle to rear bumper
+inline const double kEgoRadius = std::sqrt(kEgoHalfLength * kEgoHalfLength + kEgoHalfWidth * kEgoHalfWidth);
 inline constexpr double kRearAxleToCentre = 1.461;
 inline constexpr double kWheelBase = 3.089;
 

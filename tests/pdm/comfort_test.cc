@@ -58,21 +58,21 @@ States Straight(double acceleration) {
 }
 
 TEST(ComfortV1, LimitsAreStrictAndPeaksSayWhere) {
-  EXPECT_TRUE(ComfortV1(Straight(2.39)).all());
-  ComfortResult r = ComfortV1(Straight(2.40));  // the bound itself is outside
+  EXPECT_TRUE(Comfort::V1(0).Check(Straight(2.39)).all());
+  ComfortResult r = Comfort::V1(0).Check(Straight(2.40));  // the bound itself is outside
   EXPECT_FALSE(r.holds[kLonAcc]);
   EXPECT_EQ(r.peak[kLonAcc].value, 2.40);
   EXPECT_TRUE(r.holds[kLatAcc] && r.holds[kJerk] && r.holds[kLonJerk] && r.holds[kYawAcc] && r.holds[kYawRate]);
-  EXPECT_FALSE(ComfortV1(Straight(-4.05)).holds[kLonAcc]);
-  EXPECT_TRUE(ComfortV1(Straight(-4.04)).all());
+  EXPECT_FALSE(Comfort::V1(0).Check(Straight(-4.05)).holds[kLonAcc]);
+  EXPECT_TRUE(Comfort::V1(0).Check(Straight(-4.04)).all());
 }
 
 TEST(ComfortV1, HeadingIsUnwrapped) {
   States s = Straight(0);
   for (int t = 0; t < kSamples; ++t) s[t].heading = PrincipalValue(3.1 + 0.05 * t);  // 0.5 rad/s across pi
-  EXPECT_TRUE(ComfortV1(s).all());
+  EXPECT_TRUE(Comfort::V1(0).Check(s).all());
   for (int t = 0; t < kSamples; ++t) s[t].heading = PrincipalValue(3.1 + 0.1 * t);
-  ComfortResult r = ComfortV1(s);
+  ComfortResult r = Comfort::V1(0).Check(s);
   EXPECT_FALSE(r.holds[kYawRate]);
   EXPECT_NEAR(r.peak[kYawRate].value, 1.0, 1e-6);
 }
@@ -80,7 +80,7 @@ TEST(ComfortV1, HeadingIsUnwrapped) {
 TEST(ComfortV1, NanFails) {
   States s = Straight(0);
   s[7].ax = std::nan("");
-  EXPECT_FALSE(ComfortV1(s).all());
+  EXPECT_FALSE(Comfort::V1(0).Check(s).all());
 }
 
 }  // namespace

@@ -5,6 +5,7 @@ OpenScene log, nuPlan's map API. Boxes and poses keep all their digits: metres, 
 """
 
 import math
+import struct
 
 OBJECT_TYPES = {"vehicle": 1, "pedestrian": 2, "bicycle": 3, "traffic_cone": 4, "barrier": 5, "czone_sign": 6,
                 "generic_object": 7}
@@ -168,9 +169,7 @@ def pose_of(frame):
 
 
 def single(value):  # as NAVSIM keeps velocities
-    import numpy
-
-    return float(numpy.float32(value))
+    return struct.unpack("f", struct.pack("f", value))[0]
 
 
 def set_frame_ego(out, frame):

@@ -16,6 +16,7 @@ made or trust. `submission` needs Python alone. docs/scores.md says what becomes
 import argparse
 import glob
 import importlib
+import importlib.util
 import json
 import lzma
 import os
@@ -243,15 +244,18 @@ def verify(options, samples, ids):
                        check=True, stdout=subprocess.DEVNULL)
         with open(scores, encoding="utf-8") as file:
             ours = {s["name"]: s["candidates"][0] for s in json.load(file)["scenes"]}
+    try:
+        installed = "v2" if importlib.util.find_spec("navsim.traffic_agents_policies") else "v1"
+    except ImportError as error:
+        raise SystemExit(f"navsim_export: --verify needs NAVSIM importable: {error}") from error
     compared, wrong, largest = 0, 0, 0.0
     for token in chosen:
         for path, _ in samples.caches[token]:
             cache = load_cache(path)
             version = "v2" if hasattr(cache, "timepoint") else "v1"
-            try:
-                theirs = official(cache, plans[token])
-            except ImportError as error:
-                raise SystemExit(f"navsim_export: --verify needs NAVSIM importable: {error}") from error
+            if version != installed:
+                continue  # its scorer is not here
+            theirs = official(cache, plans[token])
             mine = ours[token].get(version, {})
             mine = mine.get("filtered", {}) if version == "v2" else mine
             for name, value in theirs.items():
@@ -260,6 +264,8 @@ def verify(options, samples, ids):
                 if not difference <= 1e-6:
                     wrong += 1
                     print(f"differs: {token} {version} {name}: official {value!r}, ours {mine.get(name)!r}")
+    if compared == 0:
+        raise SystemExit(f"navsim_export: --verify: the NAVSIM here is {installed}, and no cache is of it")
     print(f"verified {len(chosen)} scenes, {compared} values: {wrong} differ, largest difference {largest:.2g}")
     return wrong
 

@@ -162,7 +162,9 @@ def read_submission(file, name=None):
         raise RefusedPickle("the pickle holds no dictionary")
     problems, plans = [], {}
     stages = [data[key] for key in ("predictions", "first_stage_predictions", "second_stage_predictions") if key in data]
-    for stage in stages or [[data]]:
+    if not stages and all(isinstance(trajectory, _Trajectory) for trajectory in data.values()):
+        stages = [[data]]
+    for stage in stages:
         if isinstance(stage, dict):
             stage = [stage]
         if not isinstance(stage, list) or not all(isinstance(seed, dict) for seed in stage):

@@ -126,7 +126,8 @@ void AddTeachersCommand(CLI::App& app) {
   CLI::App* teachers = app.add_subcommand(
       "teachers",
       "Shows and changes the teachers of a training while it runs. A change is checked as a whole, written to the run's\n"
-      "teachers file and then in force for every new group; what is in flight ends under the old teachers.");
+      "teachers file and then in force for every new group; what is in flight ends under the old teachers.\n"
+      "`compare` needs no training: it replays the same failures through two teachers.");
   teachers->require_subcommand(1);
   auto a = std::make_shared<Arguments>();
   Sub(teachers, "list", "Teachers in force: share of groups, outcomes, cost", a)->callback([a] { List(*a); });

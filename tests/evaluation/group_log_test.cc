@@ -86,7 +86,7 @@ TEST(GroupLog, TermsOfRewardFunctionsByName) {
   e.mutable_samples(2)->set_outcome(v1::UNAVAILABLE);  // masked
   const std::string dir = testing::TempDir() + "/group_log_terms";
   std::filesystem::remove_all(dir);
-  SWERVE_ASSERT_OK_AND_ASSIGN(auto log, GroupLog::Open(dir));
+  SWERVE_ASSERT_OK_AND_ASSIGN(auto log, GroupLog::Open(dir, 0.8));
   ASSERT_OK(log->Write(e));
   SWERVE_ASSERT_OK_AND_ASSIGN(const auto groups, ReadGroups(dir));
   EXPECT_THAT(groups.at(0).terms, testing::ElementsAre(testing::Pair("negative", -0.375), testing::Pair("reasoning", -0.1)));

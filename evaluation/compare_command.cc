@@ -130,6 +130,8 @@ void AddCompareCommand(CLI::App& teachers) {
   c->add_option("b", o->b, "The other")->required();
   c->add_option("--scenes", o->scenes, "Directories of scenes")->required();
   c->add_option("--policy", o->engine.model_dir, "Hugging Face directory of the policy")->required();
+  c->add_option("--codec", o->engine.codec, "How the policy writes a trajectory (policy.codec)")->capture_default_str();
+  c->add_option("--codebook", o->engine.codebook, "Safetensors file of the codec codebook");
   c->add_option("--teachers", o->teachers_file, "Teachers file that the names are looked up in (docs/teachers.md)");
   c->add_option("--limit", o->comparison.limit, "That many scenes, drawn by seed; 0: all")->capture_default_str();
   c->add_option("--seed", o->comparison.seed, "Seed of answers, scenes and intervals")->capture_default_str();

@@ -83,7 +83,7 @@ class Comparer {
       v1::Lease lease;
       lease.set_scene_id(id);
       lease.set_group(next_group_++);
-      leased.push_back(Prepare(std::move(lease), "compare", std::move(scene), engine_.image_size()));
+      leased.push_back(Prepare(std::move(lease), "compare", std::move(scene), engine_.image_size(), engine_.codec().Ask()));
       requests.push_back(RolloutRequest(leased.back(), config_));
     }
     SWERVE_ASSIGN_OR_RETURN(std::vector<GenerateResult> results, Generate(engine_, requests));

@@ -7,7 +7,7 @@
 
 namespace swerve {
 
-double WrapAngle(double radians) { return std::remainder(radians, 2 * std::numbers::pi); }
+double WrapHeading(double radians) { return std::remainder(radians, 2 * std::numbers::pi); }
 
 v1::Pose MakePose(double x, double y, double heading) {
   v1::Pose pose;
@@ -18,13 +18,13 @@ v1::Pose MakePose(double x, double y, double heading) {
 v1::Pose Chain(const v1::Pose& from, const v1::Pose& motion) {
   const double c = std::cos(from.heading()), s = std::sin(from.heading());
   return MakePose(from.x() + c * motion.x() - s * motion.y(), from.y() + s * motion.x() + c * motion.y(),
-                  WrapAngle(from.heading() + motion.heading()));
+                  WrapHeading(from.heading() + motion.heading()));
 }
 
 v1::Pose Between(const v1::Pose& from, const v1::Pose& to) {
   const double c = std::cos(from.heading()), s = std::sin(from.heading());
   const double dx = to.x() - from.x(), dy = to.y() - from.y();
-  return MakePose(c * dx + s * dy, c * dy - s * dx, WrapAngle(to.heading() - from.heading()));
+  return MakePose(c * dx + s * dy, c * dy - s * dx, WrapHeading(to.heading() - from.heading()));
 }
 
 v1::Pose ArcMotion(double metres, double radians) {
@@ -43,9 +43,9 @@ std::vector<v1::Pose> PosesAlong(absl::Span<const std::array<double, 2>> points)
   for (const auto& p : points) {
     const double dx = p[0] - x, dy = p[1] - y;
     if (std::hypot(dx, dy) >= kShortest) {
-      const double turn = WrapAngle(std::atan2(dy, dx) - heading);
+      const double turn = WrapHeading(std::atan2(dy, dx) - heading);
       const bool reverse = std::abs(turn) > std::numbers::pi / 2;
-      heading = WrapAngle(heading + (reverse ? WrapAngle(turn + std::numbers::pi) : turn));
+      heading = WrapHeading(heading + (reverse ? WrapHeading(turn + std::numbers::pi) : turn));
     }
     directions.push_back(heading);
     x = p[0], y = p[1];
@@ -55,11 +55,11 @@ std::vector<v1::Pose> PosesAlong(absl::Span<const std::array<double, 2>> points)
     // The last turns on as it did before.
     double turn = 0;
     if (i + 1 < points.size()) {
-      turn = WrapAngle(directions[i + 1] - directions[i]);
+      turn = WrapHeading(directions[i + 1] - directions[i]);
     } else if (i > 0) {
-      turn = WrapAngle(directions[i] - directions[i - 1]);
+      turn = WrapHeading(directions[i] - directions[i - 1]);
     }
-    poses.push_back(MakePose(points[i][0], points[i][1], WrapAngle(directions[i] + turn / 2)));
+    poses.push_back(MakePose(points[i][0], points[i][1], WrapHeading(directions[i] + turn / 2)));
   }
   return poses;
 }

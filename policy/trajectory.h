@@ -10,7 +10,7 @@
 
 namespace swerve {
 
-double WrapAngle(double radians);  // to [-π, π]
+double WrapHeading(double radians);  // to [-π, π]
 
 v1::Pose MakePose(double x, double y, double heading);
 // Where `motion`, in the frame of `from`, leads; and the motion that leads from one pose to another.

@@ -12,7 +12,7 @@
 namespace swerve {
 namespace {
 
-constexpr double kSamePose = 0.05 + 1e-6;  // m, rad: what one decimal leaves of a number
+constexpr double kSamePose = 0.05;  // m, rad
 
 // First original for which the teacher injects an answer; -1: none.
 int InjectedFor(const DiagnosedGroup& group) {
@@ -43,13 +43,24 @@ absl::StatusOr<v1::Response> Injected(const v1::Feedback& feedback, const Engine
   return response;
 }
 
-bool EqualsGroundTruth(const v1::Response& response, const v1::Scene& scene) {
-  if (response.poses_size() != kPoses || scene.gt_size() != kPoses) return false;
-  for (int i = 0; i < kPoses; ++i) {
-    const v1::Pose &a = response.poses(i), &b = scene.gt(i);
-    const double turn = std::remainder(a.heading() - b.heading(), 2 * M_PI);
+// The scene's ground truth as a response of the policy writes it; empty when the scene has none.
+std::vector<v1::Pose> WrittenGroundTruth(const v1::Scene& scene, const Codec& codec) {
+  const std::vector<v1::Pose> gt(scene.gt().begin(), scene.gt().end());
+  const bool finite = std::all_of(gt.begin(), gt.end(), [](const v1::Pose& p) {
+    return std::isfinite(p.x()) && std::isfinite(p.y()) && std::isfinite(p.heading());
+  });
+  if (gt.size() != kPoses || !finite) return {};
+  return codec.Parse(absl::StrCat("<answer>", codec.Answer(gt), "</answer>")).poses;
+}
+
+bool SamePoses(const v1::Response& response, const std::vector<v1::Pose>& poses) {
+  if (poses.empty() || response.poses_size() != static_cast<int>(poses.size())) return false;
+  for (size_t i = 0; i < poses.size(); ++i) {
+    const v1::Pose& pose = response.poses(static_cast<int>(i));
+    const double turn = std::remainder(pose.heading() - poses[i].heading(), 2 * M_PI);
     // Written so that a pose that is not finite differs.
-    if (!(std::abs(a.x() - b.x()) <= kSamePose && std::abs(a.y() - b.y()) <= kSamePose && std::abs(turn) <= kSamePose)) {
+    if (!(std::abs(pose.x() - poses[i].x()) < kSamePose && std::abs(pose.y() - poses[i].y()) < kSamePose &&
+          std::abs(turn) < kSamePose)) {
       return false;
     }
   }
@@ -159,10 +170,11 @@ RefinedGroup FinishRefine(DiagnosedGroup diagnosed, const std::vector<RefineRequ
       status = std::move(scored);
     }
   }
+  const std::vector<v1::Pose> gt = WrittenGroundTruth(*rollout.leased.scene, engine.codec());
   std::vector<double> r_traj;
   for (v1::Refinement& r : group.refinements) {
     r_traj.push_back(r.reward().traj());
-    r.set_equals_ground_truth(EqualsGroundTruth(r.response(), *rollout.leased.scene));
+    r.set_equals_ground_truth(SamePoses(r.response(), gt));
   }
   for (const int i : SelectRefinements(r_traj, BestOriginal(group.diagnosed), config.rollout().k(), config.seed(),
                                        rollout.leased.lease.group())) {

@@ -31,9 +31,9 @@ std::vector<int> SelectRefinements(absl::Span<const double> r_traj, double best_
 
 // `answers[i]` answers requests[i]; nothing where sampling it failed. Adds the teacher's injected answer (once per
 // group; tokenised by `engine`, without log-probabilities, for nothing sampled it). Scores all in one call and selects.
-// Marks those that drive the ground truth: every pose within 0.05 m in x and in y and 0.05 rad, which is the ground truth
-// as a response writes it. A refinement that was not sampled or not scored is left out; when the whole call failed, all are, and `failure`
-// (optional) gets the status: the group trains without refinements. Blocks on the service.
+// Marks those that drive the ground truth: every pose less than 0.05 m in x and in y and 0.05 rad from the ground truth
+// as the engine's codec writes it. A refinement that was not sampled or not scored is left out; when the whole call
+// failed, all are, and `failure` (optional) gets the status: the group trains without refinements. Blocks on the service.
 RefinedGroup FinishRefine(DiagnosedGroup group, const std::vector<RefineRequest>& requests,
                           std::vector<std::optional<v1::Response>> answers, const v1::RunConfig& config,
                           const Engine& engine, RewardClient& service, absl::Status* failure = nullptr);

@@ -85,7 +85,7 @@ Errors Compare(const std::vector<v1::Pose>& a, const std::vector<v1::Pose>& b, s
   Errors worst;
   for (size_t i = 0; i < n; ++i) {
     worst.metres = std::max(worst.metres, std::max(std::abs(a[i].x() - b[i].x()), std::abs(a[i].y() - b[i].y())));
-    worst.radians = std::max(worst.radians, std::abs(WrapAngle(a[i].heading() - b[i].heading())));
+    worst.radians = std::max(worst.radians, std::abs(WrapHeading(a[i].heading() - b[i].heading())));
   }
   return worst;
 }

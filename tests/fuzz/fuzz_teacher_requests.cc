@@ -72,7 +72,10 @@ void Diagnose(std::shared_ptr<const Teacher> teacher, const uint8_t* data, size_
   if (!status.ok()) return;
   Require(reply.results_size() == request.items_size());
   for (const v1::DiagnoseResult& result : reply.results()) {
-    Require(result.outcome() != v1::OUTCOME_UNSPECIFIED && result.outcome() != v1::INTERNAL);
+    Require(result.outcome() != v1::OUTCOME_UNSPECIFIED);
+    // Nothing here is at fault but an inline scene without ground truth.
+    Require(result.outcome() != v1::INTERNAL || (request.has_scene() && !HasGroundTruth(request.scene())));
+    Require(result.outcome() == v1::OK || !result.detail().empty());
     Require((result.outcome() == v1::OK) == result.has_feedback());
     const v1::Feedback& feedback = result.feedback();
     Require(result.outcome() != v1::OK || !feedback.prompt_text().empty() || feedback.injected_size() > 0);

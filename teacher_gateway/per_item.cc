@@ -31,7 +31,7 @@ std::vector<v1::Pose> PosesOf(const google::protobuf::RepeatedPtrField<v1::Pose>
 }
 
 bool HasGroundTruth(const v1::Scene& scene) {
-  if (scene.gt_size() != 8) return false;
+  if (scene.gt_size() != 8 || scene.label() == v1::NEGATIVE) return false;
   for (const v1::Pose& p : scene.gt()) {
     if (!std::isfinite(p.x()) || !std::isfinite(p.y()) || !std::isfinite(p.heading())) return false;
   }
@@ -55,6 +55,11 @@ v1::DiagnoseReply DiagnoseEach(const v1::DiagnoseRequest& request, const v1::Sce
       feedback->set_positive(true);
       feedback->set_prompt_text(kPraise);
       Stamp(teacher, templates, feedback);
+      continue;
+    }
+    if (scene.label() == v1::NEGATIVE) {
+      Fail(v1::REFUSED, absl::StrCat("scene ", scene.id(), " is labelled NEGATIVE: its recording is to be avoided, not taught"),
+           result);
       continue;
     }
     if (!has_gt) {

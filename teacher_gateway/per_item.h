@@ -30,7 +30,8 @@ void Stamp(absl::string_view teacher, absl::string_view templates, v1::Feedback*
 // Poses of a message as a contiguous vector (protobuf's repeated messages are not contiguous).
 std::vector<v1::Pose> PosesOf(const google::protobuf::RepeatedPtrField<v1::Pose>& poses);
 
-// True when the scene has the 8 ground-truth poses, all finite.
+// True when the scene has the 8 ground-truth poses, all finite. A NEGATIVE scene has none: what was recorded is to be
+// avoided.
 bool HasGroundTruth(const v1::Scene& scene);
 
 }  // namespace swerve

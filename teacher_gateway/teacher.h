@@ -24,7 +24,7 @@ class Teacher {
 
   // One result per item, in order. Every result has an outcome; OK with a feedback, OK without one (teacher `none`),
   // or a failure with a detail: SCHEMA_INVALID for an item without a reward, INTERNAL for a scene without the
-  // 8 ground-truth poses that a report needs. `scene` is the scene the request names. Never throws; embedded teachers do
+  // 8 ground-truth poses that a report needs, REFUSED for a NEGATIVE scene, whose recording must not be taught. `scene` is the scene the request names. Never throws; embedded teachers do
   // not block.
   virtual v1::DiagnoseReply Diagnose(const v1::DiagnoseRequest& request, const v1::Scene& scene) const = 0;
 

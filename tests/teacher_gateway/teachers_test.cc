@@ -118,6 +118,20 @@ TEST(SpeakingTeachersTest, PraiseWhatSucceededInTheSameWords) {
   }
 }
 
+// What was recorded there is to be avoided: no report may be written from it, no trajectory of it injected.
+TEST(EveryTeacherTest, ANegativeScenesRecordingIsNotTaught) {
+  v1::Scene scene = StoppedLead();
+  scene.set_label(v1::NEGATIVE);
+  for (const char* kind : {"oracle", "rule", "ground_truth"}) {
+    const auto reply = Make(kind)->Diagnose(Request({Crash("lead none."), Good()}), scene);
+    EXPECT_EQ(reply.results(0).outcome(), v1::REFUSED) << kind;
+    EXPECT_THAT(reply.results(0).detail(), ::testing::HasSubstr("NEGATIVE"));
+    EXPECT_FALSE(reply.results(0).has_feedback());
+    EXPECT_EQ(reply.results(1).feedback().injected_size(), 0);
+    EXPECT_EQ(reply.results(1).feedback().prompt_text(), kPraise);
+  }
+}
+
 TEST(EveryTeacherTest, FailuresAreTypedPerItem) {
   for (const char* kind : {"oracle", "rule", "ground_truth"}) {
     v1::DiagnoseItem unscored;

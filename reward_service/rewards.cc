@@ -46,8 +46,10 @@ size_t MemoryOf(const pdm::PreparedScene& scene) {
   size_t bytes = sizeof scene + scene.map().centreline().points().size() * (sizeof(pdm::Vec2) + 2 * sizeof(double));
   for (const pdm::MapArea& area : scene.map().areas()) bytes += sizeof area + MemoryOf(area.polygon);
   const pdm::Observation& objects = scene.observation();
-  return bytes + objects.size() * (objects.samples() * (sizeof(pdm::Box) + sizeof(pdm::Vec2)) +
-                                   sizeof(pdm::ObjectInfo) + sizeof(pdm::Bounds) + 32);
+  return bytes + scene.map().grid().bytes() +
+         objects.size() * (objects.samples() * (sizeof(pdm::Box) + sizeof(pdm::Vec2)) +
+                           2 * pdm::kObservedColumn * sizeof(double) + sizeof(pdm::MotionBounds) +
+                           sizeof(pdm::ObjectInfo) + sizeof(pdm::Bounds) + 40);
 }
 
 }  // namespace

@@ -190,5 +190,75 @@ TEST(Robustness, TracksOfManyFramesAndNone) {
   EXPECT_EQ(ResolveAgents(tracks, 11).size(), 0);
 }
 
+// The same under the rules of v2, which have a resolved scene of their own.
+absl::StatusOr<std::shared_ptr<const PreparedScene>> PrepareV2(v1::Scene s) {
+  *s.mutable_resolved_v2() = s.resolved_v1();
+  return PreparedScene::Create(s, Rules::kV2);
+}
+
+ScoreV2 ScoreOfV2(const v1::Scene& scene, absl::Span<const Pose2> poses) {
+  return ScoreTrajectoryV2(*PrepareV2(scene).value(), poses, nullptr, /*want_facts=*/true);
+}
+
+void ExpectDefined(const ScoreV2& s) {
+  for (const SubScoresV2* scores : {&s.raw, &s.filtered}) {
+    for (double v : {scores->nc, scores->dac, scores->ddc, scores->tlc, scores->ep, scores->ttc, scores->lk, scores->hc}) {
+      EXPECT_GE(v, 0);
+      EXPECT_LE(v, 1);
+    }
+  }
+  EXPECT_GE(s.epdms, 0);
+  EXPECT_LE(s.epdms, 1);
+}
+
+TEST(RobustnessV2, CandidatesThatAreNotFiniteOrFarAway) {
+  for (double bad : {kNaN, kInf, -kInf}) {
+    std::vector<Pose2> poses = Straight();
+    poses[3].y = bad;
+    const ScoreV2 s = ScoreOfV2(Road(), poses);
+    EXPECT_EQ(s.invalid, v1::NOT_FINITE);
+    EXPECT_EQ(s.epdms, 0);
+  }
+  std::vector<Pose2> far = Straight();
+  far[4] = {1e300, 1e300, 0};
+  EXPECT_EQ(ScoreOfV2(Road(), far).invalid, v1::DIVERGED);
+  for (double jump : {100.0, 1e4, 1e6}) {
+    std::vector<Pose2> poses = Straight();
+    poses[3].y += jump;
+    poses[6].heading = 50;
+    const ScoreV2 s = ScoreOfV2(Road(), poses);
+    ASSERT_EQ(s.invalid, v1::INVALID_REASON_UNSPECIFIED);
+    ExpectDefined(s);
+    EXPECT_EQ(s.raw.dac, 0);
+  }
+}
+
+TEST(RobustnessV2, MapsThatAreEmptyFlatOrCrossThemselves) {
+  v1::Scene s = Road();
+  s.mutable_resolved_v1()->clear_drivable_map();
+  EXPECT_EQ(ScoreOfV2(s, Straight()).raw.dac, 0);
+  AddArea(v1::ROADBLOCK, "tie", {-50, -20, 150, 20, 150, -20, -50, 20}, s.mutable_resolved_v1());
+  EXPECT_EQ(ScoreOfV2(s, Straight(1)).raw.dac, 1);
+  EXPECT_EQ(ScoreOfV2(s, Straight(15)).raw.dac, 0);
+  s = Road();
+  const double before = ScoreOfV2(s, Straight()).epdms;
+  AddArea(v1::INTERSECTION, "line", {0, 0, 50, 0, 0, 0}, s.mutable_resolved_v1());
+  AddArea(v1::LANE, "point", {5, 0, 5, 0, 5, 0, 5, 0}, s.mutable_resolved_v1());
+  EXPECT_EQ(ScoreOfV2(s, Straight()).epdms, before);
+  AddArea(v1::LANE, "two", {0, 0, 1, 1}, s.mutable_resolved_v1());
+  EXPECT_THAT(PrepareV2(s).status(), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("'two'")));
+}
+
+TEST(RobustnessV2, TenThousandAgentsAndTwoOfOneName) {
+  v1::Scene s = Road();
+  for (int i = 0; i < 10000; ++i) AddAgent(absl::StrCat("a", i), 300 + i % 100, -50 - i / 100, s.mutable_resolved_v1());
+  EXPECT_EQ(ScoreOfV2(s, Straight()).raw.nc, 1);
+  AddAgent("a0", 25, 0, s.mutable_resolved_v1());
+  const ScoreV2 hit = ScoreOfV2(s, Straight());
+  EXPECT_EQ(hit.raw.nc, 0);
+  ASSERT_GT(hit.facts.collisions_size(), 0);
+  EXPECT_EQ(hit.facts.collisions(0).object(), "a0");
+}
+
 }  // namespace
 }  // namespace swerve::pdm

@@ -1,6 +1,11 @@
 #include "base/http_server.h"
 
+#include <arpa/inet.h>
 #include <civetweb.h>
+#include <dirent.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <chrono>
@@ -45,6 +50,38 @@ void Send(mg_connection* connection, const HttpResponse& response) {
   for (const auto& [name, value] : response.headers) absl::StrAppend(&head, name, ": ", value, "\r\n");
   absl::StrAppend(&head, "\r\n", response.body);
   mg_write(connection, head.data(), head.size());
+}
+
+// Our end of the connection to that client; -1: not found. civetweb does not tell its sockets, the kernel does.
+int SocketTo(const char* address, int port, int own_port) {
+  DIR* dir = opendir("/proc/self/fd");
+  if (dir == nullptr) return -1;
+  int found = -1;
+  while (const dirent* entry = readdir(dir)) {
+    const int fd = atoi(entry->d_name);
+    sockaddr_in peer = {}, own = {};
+    socklen_t peer_size = sizeof peer, own_size = sizeof own;
+    char text[INET_ADDRSTRLEN] = "";
+    if (getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &peer_size) != 0 || peer.sin_family != AF_INET ||
+        ntohs(peer.sin_port) != port || getsockname(fd, reinterpret_cast<sockaddr*>(&own), &own_size) != 0 ||
+        ntohs(own.sin_port) != own_port || inet_ntop(AF_INET, &peer.sin_addr, text, sizeof text) == nullptr ||
+        strcmp(text, address) != 0) {
+      continue;
+    }
+    found = fd;
+    break;
+  }
+  closedir(dir);
+  return found;
+}
+
+// Looks for the socket when first asked. The connection is the handler's as long as it runs, so the number stays good.
+std::function<bool()> WatchClient(const mg_request_info& info, int own_port) {
+  return [address = std::string(info.remote_addr), port = info.remote_port, own_port, fd = -2]() mutable {
+    if (fd == -2) fd = SocketTo(address.c_str(), port, own_port);
+    pollfd watched = {fd, POLLRDHUP, 0};
+    return fd >= 0 && poll(&watched, 1, 0) == 1 && (watched.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+  };
 }
 
 std::string ErrorBody(absl::string_view code, absl::string_view message) {
@@ -121,7 +158,7 @@ bool HttpServer::Reserve(int64_t bytes) {
 
 HttpResponse HttpServer::Answer(mg_connection* connection) {
   const mg_request_info* info = mg_get_request_info(connection);
-  HttpCall request{info->request_method, info->local_uri == nullptr ? "" : info->local_uri, {}};
+  HttpCall request{info->request_method, info->local_uri == nullptr ? "" : info->local_uri, {}, WatchClient(*info, port_)};
   const absl::Status allowed = gate_.Check(request.path, "", "");
   int64_t reserved = 0;
   int status = 0;

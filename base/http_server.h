@@ -25,6 +25,9 @@ namespace swerve {
 
 struct HttpCall {
   std::string method, path, body;
+  // True once the client has closed its connection (or its half of it): nobody waits for the answer. May be null.
+  // Cheap; for the handler's thread, while it runs.
+  std::function<bool()> gone = nullptr;
 };
 
 struct HttpResponse {

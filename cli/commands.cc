@@ -6,6 +6,7 @@
 #include "evaluation/commands.h"
 #include "learner/objective_commands.h"
 #include "learner/sft_data_commands.h"
+#include "policy/serve_command.h"
 #include "policy/tokenizer_commands.h"
 #include "reward_service/commands.h"
 #include "scenes/commands.h"
@@ -41,6 +42,7 @@ void AddAllCommands(CLI::App& app) {
   AddCertsCommand(app);
   AddRolloutCommands(app);
   AddTokenizerCommands(app);
+  AddServeCommand(app);
 #ifdef SWERVE_WITH_TORCH
   AddSftCommands(app);
   AddLearnerCommands(app);

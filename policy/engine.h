@@ -67,6 +67,12 @@ struct GenerateResult {
   std::vector<v1::Response> responses;  // in the order of the seeds; parse and poses filled by policy/codec.h
 };
 
+// What an engine holds right now; all zero while nobody generates.
+struct EngineLoad {
+  int64_t prompts = 0;    // whose keys and values are kept
+  int64_t sequences = 0;  // being continued
+};
+
 // Engines serve one caller at a time; LoadWeights and policy() may be called from any thread. Generate blocks until
 // every response ended (end-of-turn or max_new_tokens).
 class Engine {
@@ -102,6 +108,9 @@ class Engine {
   // How responses write their trajectory: what parse and poses were read with, and what prompts must ask for.
   virtual const Codec& codec() const { return PoseTextCodec(); }
 
+  // Thread-safe. Zeros where an engine does not tell.
+  virtual EngineLoad load() const { return {}; }
+
   // Side in pixels of the square image the model takes; 0: the model takes none.
   virtual int image_size() const = 0;
 };
@@ -113,6 +122,7 @@ struct EngineOptions {
   int max_batch = 64;         // sequences decoded together; bounds the memory of keys and values
   std::string codec = "pose3_text";  // policy/codec.h
   std::string codebook;              // safetensors file of the codec codebook
+  std::function<absl::Time()> now = nullptr;  // for deadlines; null: absl::Now
 };
 
 // NOT_FOUND, INVALID_ARGUMENT (what config.json asks for and is not supported, by field name; the codec), UNAVAILABLE

@@ -18,9 +18,9 @@ namespace {
 
 constexpr int kMaxScans = 200;  // of a progressive JPEG; each costs a pass over the whole picture
 
-absl::Status CheckSize(int64_t width, int64_t height) {
-  if (width < 1 || height < 1 || width > kMaxImageSide || height > kMaxImageSide || width * height > kMaxImagePixels) {
-    return absl::InvalidArgumentError(absl::StrCat("a picture of ", width, "x", height, " is beyond the limits (", kMaxImageSide, " a side, ", kMaxImagePixels, " pixels)"));
+absl::Status CheckSize(int64_t width, int64_t height, int64_t max_pixels) {
+  if (width < 1 || height < 1 || width > kMaxImageSide || height > kMaxImageSide || width * height > max_pixels) {
+    return absl::InvalidArgumentError(absl::StrCat("a picture of ", width, "x", height, " is beyond the limits (", kMaxImageSide, " a side, ", max_pixels, " pixels)"));
   }
   return absl::OkStatus();
 }
@@ -139,10 +139,10 @@ bool JpegPixels(JpegReader* r, uint8_t* rgb, uint8_t* line) {
   return true;
 }
 
-absl::StatusOr<Image> DecodeJpeg(absl::string_view bytes) {
+absl::StatusOr<Image> DecodeJpeg(absl::string_view bytes, int64_t max_pixels) {
   JpegReader reader;
   if (!JpegHeader(&reader, bytes)) return absl::InvalidArgumentError(absl::StrCat("JPEG: ", reader.error.text));
-  SWERVE_RETURN_IF_ERROR(CheckSize(reader.info.image_width, reader.info.image_height));
+  SWERVE_RETURN_IF_ERROR(CheckSize(reader.info.image_width, reader.info.image_height, max_pixels));
   Image image{static_cast<int>(reader.info.image_height), static_cast<int>(reader.info.image_width), {}};
   image.rgb.resize(static_cast<size_t>(image.height) * image.width * 3);
   std::vector<uint8_t> line(static_cast<size_t>(image.width) * 4);
@@ -200,12 +200,12 @@ bool PngPixels(PngReader* r, png_bytep* rows, size_t row_bytes) {
   return true;
 }
 
-absl::StatusOr<Image> DecodePng(absl::string_view bytes) {
+absl::StatusOr<Image> DecodePng(absl::string_view bytes, int64_t max_pixels) {
   PngReader reader;
   reader.left = bytes;
   if (!PngHeader(&reader)) return absl::InvalidArgumentError(absl::StrCat("PNG: ", reader.text));
   const int64_t width = png_get_image_width(reader.png, reader.info), height = png_get_image_height(reader.png, reader.info);
-  SWERVE_RETURN_IF_ERROR(CheckSize(width, height));
+  SWERVE_RETURN_IF_ERROR(CheckSize(width, height, max_pixels));
   Image image{static_cast<int>(height), static_cast<int>(width), std::vector<uint8_t>(static_cast<size_t>(height * width * 3))};
   std::vector<png_bytep> rows;
   for (int64_t y = 0; y < height; ++y) rows.push_back(&image.rgb[static_cast<size_t>(y * width * 3)]);
@@ -215,10 +215,10 @@ absl::StatusOr<Image> DecodePng(absl::string_view bytes) {
 
 }  // namespace
 
-absl::StatusOr<Image> DecodeImage(absl::string_view bytes) {
+absl::StatusOr<Image> DecodeImage(absl::string_view bytes, int64_t max_pixels) {
   if (static_cast<int64_t>(bytes.size()) > kMaxImageBytes) return absl::InvalidArgumentError(absl::StrCat("a picture of ", bytes.size(), " bytes is larger than the limit of ", kMaxImageBytes));
-  if (absl::StartsWith(bytes, "\xff\xd8\xff")) return DecodeJpeg(bytes);
-  if (absl::StartsWith(bytes, "\x89PNG\r\n\x1a\n")) return DecodePng(bytes);
+  if (absl::StartsWith(bytes, "\xff\xd8\xff")) return DecodeJpeg(bytes, std::min(max_pixels, kMaxImagePixels));
+  if (absl::StartsWith(bytes, "\x89PNG\r\n\x1a\n")) return DecodePng(bytes, std::min(max_pixels, kMaxImagePixels));
   return absl::InvalidArgumentError("neither a JPEG nor a PNG");
 }
 

@@ -17,8 +17,9 @@ inline constexpr int64_t kMaxImageBytes = 64 << 20;    // of a file
 inline constexpr int64_t kMaxImagePixels = 64 << 20;   // decoded; 192 MiB
 inline constexpr int kMaxImageSide = 1 << 15;
 
-// INVALID_ARGUMENT: neither JPEG nor PNG, broken or cut off, or larger than the limits above; the text says which.
-absl::StatusOr<Image> DecodeImage(absl::string_view bytes);
+// INVALID_ARGUMENT: neither JPEG nor PNG, broken or cut off, or larger than the limits above or max_pixels; the text says
+// which.
+absl::StatusOr<Image> DecodeImage(absl::string_view bytes, int64_t max_pixels = kMaxImagePixels);
 
 // NOT_FOUND; otherwise as DecodeImage, the path first.
 absl::StatusOr<Image> ReadImage(const std::string& path);

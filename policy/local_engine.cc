@@ -27,6 +27,10 @@ struct Group {
   FusedModel::Images images;
   FusedModel::Cache cache;
   size_t left = 0;  // responses not ended
+  std::atomic<int64_t>* counted = nullptr;  // of the prompts whose cache is held, once this is one of them
+  ~Group() {
+    if (counted != nullptr) --*counted;
+  }
 };
 
 struct Sequence {
@@ -79,12 +83,14 @@ class LocalEngine : public Engine {
   std::string TokenBytes(int32_t id) const override { return IsEnd(id) ? "" : tokenizer_->Bytes(id); }
   int image_size() const override { return ImageSize(config_); }
   const Codec& codec() const override { return *codec_; }
+  EngineLoad load() const override { return {prompts_.load(), sequences_.load()}; }
 
  private:
   absl::StatusOr<std::vector<int32_t>> TurnIds(const std::vector<Turn>& turns) const;
   absl::StatusOr<std::shared_ptr<Group>> Prepare(const GenerateRequest& request, GenerateResult* result) const;
   void Work(const FusedModel& model, std::vector<std::shared_ptr<Group>>* groups, std::atomic<size_t>* next, size_t room, int64_t version) const;
   bool IsEnd(int32_t id) const { return std::find(config_.eos.begin(), config_.eos.end(), id) != config_.eos.end(); }
+  bool Cut(const GenerateRequest& request) const;
   bool Ended(int32_t token, Sequence* sequence) const;
   bool Sample(const float* logits, Sequence* sequence, std::vector<float>* scratch) const;
   void Finish(int64_t version, const GenerateRequest& request, GenerateResult* result) const;
@@ -96,12 +102,13 @@ class LocalEngine : public Engine {
   mutable absl::Mutex mutex_;
   std::shared_ptr<const FusedModel> model_ ABSL_GUARDED_BY(mutex_);
   v1::PolicyManifest policy_ ABSL_GUARDED_BY(mutex_);
+  mutable std::atomic<int64_t> prompts_{0}, sequences_{0};
 };
 
 absl::StatusOr<std::vector<int32_t>> LocalEngine::TurnIds(const std::vector<Turn>& turns) const {
   std::vector<int32_t> ids;
-  if (config_.model_type == "qwen2_5_vl" && turns[0].role != "system") {
-    ids = tokenizer_->Encode("<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n");
+  if (const std::string& standing = config_.chat.standing_system; !standing.empty() && turns[0].role != "system") {
+    ids = tokenizer_->Encode(absl::StrCat("<|im_start|>system\n", standing, "<|im_end|>\n"));
   }
   for (const Turn& turn : turns) {
     for (int32_t id : tokenizer_->Encode(absl::StrCat("<|im_start|>", turn.role, "\n", turn.text, "<|im_end|>\n"))) {
@@ -175,10 +182,16 @@ bool LocalEngine::Sample(const float* logits, Sequence* sequence, std::vector<fl
   sequence->token = token;
   if (request.on_token) {
     TokenEvent event{sequence->sample, {token, logprob(token)}, {}};
-    for (int32_t id : Largest(p, vocab, request.top_logprobs)) event.top.push_back({id, logprob(id)});
+    for (int32_t id : Largest(logits, vocab, request.top_logprobs)) event.top.push_back({id, logprob(id)});
     request.on_token(std::move(event));
   }
   return !Ended(token, sequence);
+}
+
+// Nobody waits for it any longer.
+bool LocalEngine::Cut(const GenerateRequest& request) const {
+  if (request.cancelled && request.cancelled->load()) return true;
+  return request.deadline < absl::InfiniteFuture() && (options_.now ? options_.now() : absl::Now()) > request.deadline;
 }
 
 // Sets why the sequence ended, if it did.
@@ -198,8 +211,7 @@ bool LocalEngine::Ended(int32_t token, Sequence* sequence) const {
     response->set_finish(v1::STOP);
   } else if (response->token_ids_size() >= request.max_new_tokens) {
     response->set_finish(v1::LENGTH);
-  } else if ((request.cancelled && request.cancelled->load()) ||
-             (request.deadline < absl::InfiniteFuture() && absl::Now() > request.deadline)) {
+  } else if (Cut(request)) {
     response->set_finish(v1::CANCELLED);
   } else {
     return false;
@@ -217,12 +229,14 @@ void LocalEngine::Work(const FusedModel& model, std::vector<std::shared_ptr<Grou
   std::shared_ptr<Group> group;
   size_t begun = 0;
   std::vector<float> first(model.logit_stride());
+  auto finish = [&](const Group& g) {
+    Finish(version, *g.request, g.result);
+    if (g.request->on_done) g.request->on_done(*g.result);
+  };
   auto end = [&](Sequence* s) {
-    if (--s->group->left == 0) {
-      Finish(version, *s->group->request, s->group->result);
-      if (s->group->request->on_done) s->group->request->on_done(*s->group->result);
-    }
+    if (--s->group->left == 0) finish(*s->group);
     s->group = nullptr;
+    --sequences_;
   };
   while (true) {
     while (active.size() < room) {
@@ -231,6 +245,14 @@ void LocalEngine::Work(const FusedModel& model, std::vector<std::shared_ptr<Grou
         if (i >= groups->size()) break;
         group = std::move((*groups)[i]);
         begun = 0;
+        if (Cut(*group->request)) {  // before a prompt was run for it
+          for (v1::Response& response : group->result->responses) response.set_finish(v1::CANCELLED);
+          finish(*group);
+          group = nullptr;
+          continue;
+        }
+        ++prompts_;
+        group->counted = &prompts_;
         const absl::Status status = model.Prefill(group->result->prompt_ids, group->images, &group->cache, first.data(), &scratch);
         if (!status.ok()) {  // Prepare made ids and images to fit
           spdlog::critical("prompt: {}", status.ToString());
@@ -246,6 +268,7 @@ void LocalEngine::Work(const FusedModel& model, std::vector<std::shared_ptr<Grou
         spare.pop_back();
       }
       s->group = group;
+      ++sequences_;
       s->response = &group->result->responses[begun];
       s->sample = static_cast<int>(begun);
       s->text.clear();
@@ -280,7 +303,7 @@ void LocalEngine::Work(const FusedModel& model, std::vector<std::shared_ptr<Grou
 void LocalEngine::Finish(int64_t version, const GenerateRequest& request, GenerateResult* result) const {
   for (v1::Response& response : result->responses) {
     std::vector<int32_t> ids(response.token_ids().begin(), response.token_ids().end());
-    if (IsEnd(ids.back())) ids.pop_back();
+    if (!ids.empty() && IsEnd(ids.back())) ids.pop_back();
     std::string text = tokenizer_->Decode(ids);
     size_t cut = text.size();
     for (const std::string& stop : request.stop) cut = std::min(cut, text.find(stop));

@@ -212,6 +212,7 @@ absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& dir) {
     SWERVE_RETURN_IF_ERROR(ReadText(json, path, false, &c.text));
     c.text.tied = top.Bool("tie_word_embeddings", false);
   } else if (c.model_type == "internvl" || c.model_type == "internvl_chat") {
+    top.Only("template", "internvl2_5");
     SWERVE_RETURN_IF_ERROR(ReadInternVl(json, path, &c));
   } else if (c.model_type == "qwen2_5_vl") {
     SWERVE_RETURN_IF_ERROR(ReadQwenVl(json, path, &c));
@@ -225,6 +226,7 @@ absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& dir) {
     const int side = c.processor.tile / c.vision.patch / c.vision.merge;
     if (c.vision.kind == VisionConfig::Kind::kInternVit) c.processor.tokens_per_tile = side * side;
   }
+  SWERVE_ASSIGN_OR_RETURN(c.chat, LoadChatTemplate(dir, c.model_type));
   if (auto g = ReadJson(dir + "/generation_config.json"); g.ok()) ReadEos(*g, &c.eos);
   for (const char* key : {"text_config", "llm_config"}) {
     if (c.eos.empty() && json.contains(key)) ReadEos(json[key], &c.eos);

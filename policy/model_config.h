@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "policy/chat_template.h"
 #include "policy/image_processor.h"
 
 namespace swerve {
@@ -51,9 +52,11 @@ struct ModelConfig {
   ImageProcessorConfig processor;  // with vision
   int image_token_id = -1;
   std::vector<int> eos;  // any of them ends a response
+  ChatTemplate chat;
 };
 
-// Reads config.json, generation_config.json and the preprocessor's files (all but the first when present).
+// Reads config.json, generation_config.json, the preprocessor's files and the chat template (all but the first when
+// present).
 // INVALID_ARGUMENT names the field that is missing, out of range or asks for what is not supported; NOT_FOUND.
 absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& dir);
 

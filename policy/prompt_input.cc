@@ -34,7 +34,7 @@ absl::StatusOr<std::vector<int32_t>> PromptIds(const Tokenizer& tokenizer, const
   }
   const bool qwen = config.model_type == "qwen2_5_vl";
   std::vector<int32_t> ids;
-  if (qwen && first) Append(tokenizer, "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n", &ids);
+  if (first && !config.chat.standing_system.empty()) Append(tokenizer, absl::StrCat("<|im_start|>system\n", config.chat.standing_system, "<|im_end|>\n"), &ids);
   if (image != nullptr) {
     SWERVE_ASSIGN_OR_RETURN(const int count, ImageTokens(config.processor, image->height, image->width));
     Append(tokenizer, qwen ? "<|im_start|>user\n<|vision_start|>" : "<|im_start|>user\n<img>", &ids);

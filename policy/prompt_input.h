@@ -13,8 +13,8 @@ namespace swerve {
 
 // The user's turn and the opening of the answer, placeholders expanded to what `image` (null: none) takes:
 // InternVL `<|im_start|>user\n<img><IMG_CONTEXT>×N</img>\n{text}<|im_end|>\n<|im_start|>assistant\n`, Qwen2.5-VL
-// `<|im_start|>user\n<|vision_start|><|image_pad|>×N<|vision_end|>{text}…`, after its standing system turn when `first`
-// (nothing comes before this turn). INVALID_ARGUMENT: an image for a model that takes none, a placeholder in the text.
+// `<|im_start|>user\n<|vision_start|><|image_pad|>×N<|vision_end|>{text}…`; after the standing system turn of the model's chat
+// template, if it has one, when `first` (nothing comes before this turn). INVALID_ARGUMENT: an image for a model that takes none, a placeholder in the text.
 absl::StatusOr<std::vector<int32_t>> PromptIds(const Tokenizer& tokenizer, const ModelConfig& config,
                                                absl::string_view text, const Image* image, bool first = true);
 

@@ -138,7 +138,7 @@ struct Tokenizer::Impl {
   absl::Status ReadModel(const Json& model);
   absl::Status ReadAdded(const Json& list);
   void IndexAdded();
-  absl::Status ReadPreTokenizer(const Json& p);
+  absl::Status ReadPreTokenizer(const Json& p, int depth);
   absl::Status AddSplit(std::string regex);
   void SplitAdded(absl::string_view text, bool normalized, std::vector<int32_t>* ids) const;
   void EncodePlain(absl::string_view text, std::vector<int32_t>* ids) const;
@@ -239,12 +239,13 @@ absl::Status Tokenizer::Impl::AddSplit(std::string regex) {
   return absl::OkStatus();
 }
 
-absl::Status Tokenizer::Impl::ReadPreTokenizer(const Json& p) {
+absl::Status Tokenizer::Impl::ReadPreTokenizer(const Json& p, int depth) {
   auto bad = [](absl::string_view what) { return absl::InvalidArgumentError(absl::StrCat("tokenizer.json: pre_tokenizer ", what)); };
   const std::string type = p.is_object() ? p.value("type", "") : "";
   if (type == "Sequence") {
+    if (depth > 8) return bad("Sequences are nested too deep");
     if (!p.contains("pretokenizers") || !p["pretokenizers"].is_array()) return bad("Sequence is empty");
-    for (const Json& q : p["pretokenizers"]) SWERVE_RETURN_IF_ERROR(ReadPreTokenizer(q));
+    for (const Json& q : p["pretokenizers"]) SWERVE_RETURN_IF_ERROR(ReadPreTokenizer(q, depth + 1));
     return absl::OkStatus();
   }
   if (type == "ByteLevel") {
@@ -269,7 +270,7 @@ absl::Status Tokenizer::Impl::Read(const Json& json) {
   }
   IndexAdded();
   if (!json.contains("pre_tokenizer")) return absl::InvalidArgumentError("tokenizer.json: pre_tokenizer is missing");
-  return ReadPreTokenizer(json["pre_tokenizer"]);
+  return ReadPreTokenizer(json["pre_tokenizer"], 0);
 }
 
 // What stands between two added tokens is encoded as text; the tokens themselves are found leftmost first, longest first.

@@ -15,6 +15,8 @@
 #include "policy/fused_model.h"
 #include "policy/prompt_input.h"
 #include "policy/tokenizer.h"
+#include "tests/learner/tiny_model.h"
+#include "tests/policy/architectures.h"
 
 namespace swerve {
 namespace {
@@ -238,6 +240,60 @@ TEST(LocalEngine, RefusesByName) {
   EXPECT_OK(engine->Generate({&r, 1}).status());
   EXPECT_FALSE(CreateLocalEngine({.model_dir = kModel, .device = "cuda:0"}).ok());
   EXPECT_THAT(CreateLocalEngine({.model_dir = kModel + "/absent"}).status(), StatusIs(absl::StatusCode::kNotFound, testing::_));
+}
+
+// Tiles and patches take their pictures' own number of placeholders; the engine's text is what its kernels say for the
+// prompt it tells of.
+TEST(LocalEngine, ServesEveryArchitecture) {
+  for (const std::string& name : testing_policy::ArchitectureNames()) {
+    SCOPED_TRACE(name);
+    const std::string dir = testing::TempDir() + "/engine-" + name;
+    fs::remove_all(dir);
+    fs::copy(testing_policy::ArchitecturesDir() + "/" + name, dir);
+    ASSERT_OK(WriteFileAtomically(dir + "/tokenizer.json", testing_learner::TinyTokenizer().dump()));
+    SWERVE_ASSERT_OK_AND_ASSIGN(auto engine, CreateLocalEngine({.model_dir = dir}));
+    SWERVE_ASSERT_OK_AND_ASSIGN(const ModelConfig config, LoadModelConfig(dir));
+    EXPECT_EQ(engine->image_size(), ImageSize(config));
+    GenerateRequest request{.prompt = {.text = "go", .image = config.has_vision ? Picture(90) : nullptr}, .seeds = {1, 2}, .temperature = 0, .max_new_tokens = 12};
+    SWERVE_ASSERT_OK_AND_ASSIGN(const auto results, engine->Generate({&request, 1}));
+    const std::vector<int32_t>& ids = results[0].prompt_ids;
+    FusedModel::Images images;
+    if (config.has_vision) {
+      SWERVE_ASSERT_OK_AND_ASSIGN(ProcessedImage image, VisionInput(config, *request.prompt.image));
+      EXPECT_EQ(std::count(ids.begin(), ids.end(), config.image_token_id), image.tokens);
+      images.push_back(std::make_shared<const ProcessedImage>(std::move(image)));
+    }
+    SWERVE_ASSERT_OK_AND_ASSIGN(const MappedTensors tensors, MapTensors(dir, config));
+    SWERVE_ASSERT_OK_AND_ASSIGN(auto model, FusedModel::Create(config, tensors));
+    FusedModel::Scratch scratch;
+    FusedModel::Cache cache;
+    std::vector<float> logits(model->logit_stride());
+    ASSERT_OK(model->Prefill(ids, images, &cache, logits.data(), &scratch));
+    FusedModel::Row row{.prompt = &cache};
+    row.own.Reset(*model, 12);
+    FusedModel::Row* rows[] = {&row};
+    for (int32_t token : results[0].responses[1].token_ids()) {
+      ASSERT_EQ(token, std::max_element(logits.begin(), logits.begin() + config.text.vocab) - logits.begin());
+      model->Step(rows, {&token, 1}, logits.data(), &scratch);
+    }
+  }
+}
+
+TEST(LocalEngine, ASystemTurnOfOnesOwnReplacesQwensStandingOne) {
+  const std::string dir = testing::TempDir() + "/engine-system";
+  fs::remove_all(dir);
+  fs::copy(testing_policy::ArchitecturesDir() + "/qwen2_5_vl", dir);
+  ASSERT_OK(WriteFileAtomically(dir + "/tokenizer.json", testing_learner::TinyTokenizer().dump()));
+  SWERVE_ASSERT_OK_AND_ASSIGN(auto tokenizer, Tokenizer::Load(dir));
+  SWERVE_ASSERT_OK_AND_ASSIGN(auto engine, CreateLocalEngine({.model_dir = dir}));
+  auto prompt = [&](std::vector<Turn> before) {
+    GenerateRequest request{.prompt = {.text = "go", .before = std::move(before)}, .seeds = {1}, .max_new_tokens = 1};
+    return tokenizer->Decode((*engine->Generate({&request, 1}))[0].prompt_ids);
+  };
+  const std::string turn = "<|im_start|>user\ngo<|im_end|>\n<|im_start|>assistant\n", standing = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n";
+  EXPECT_EQ(prompt({}), standing + turn);
+  EXPECT_EQ(prompt({{"system", "Drive."}}), "<|im_start|>system\nDrive.<|im_end|>\n" + turn);
+  EXPECT_EQ(prompt({{"user", "hi"}, {"assistant", "ho"}}), standing + "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\nho<|im_end|>\n" + turn);
 }
 
 TEST(Safetensors, DamagedHeadersAreRefused) {

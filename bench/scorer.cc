@@ -248,7 +248,6 @@ int Main(int argc, char** argv) {
   }
   const Calibration after = Calibrate();
   out["calibration"] = {{"dependent_addition_ns", {before.chain_ns, after.chain_ns}},
-                        {"multiply_add_pairs_per_ns", {before.multiply_gops, after.multiply_gops}},
                         {"memcpy_gb_per_s", {before.memcpy_gbs, after.memcpy_gbs}}};
   std::cout << out.dump(2) << "\n";
   return 0;

@@ -3,6 +3,7 @@
 #include <Eigen/Dense>
 #include <algorithm>
 #include <limits>
+#include <mutex>
 
 #include "pdm/comfort_lanes.h"
 
@@ -78,16 +79,38 @@ Comfort Comfort::V1(double ay0) {
   return out;
 }
 
+namespace {
+
+// The filters of a v2 check depend on the number of rows alone, which hardly varies, and take longer to make than a
+// scene takes to prepare.
+struct FiltersV2 {
+  std::shared_ptr<const SavitzkyGolay> smooth, jerk, yaw_acceleration, yaw_rate;
+
+  static FiltersV2 Of(int rows) {
+    static std::array<std::once_flag, kMaxHistory + 1> made;
+    static std::array<FiltersV2, kMaxHistory + 1> filters;
+    const int h = rows - kSamples;
+    std::call_once(made[h], [&] {
+      filters[h] = {std::make_shared<const SavitzkyGolay>(8, 2, 0, rows), std::make_shared<const SavitzkyGolay>(15, 2, 1, rows),
+                    std::make_shared<const SavitzkyGolay>(5, 3, 2, rows), std::make_shared<const SavitzkyGolay>(5, 2, 1, rows)};
+    });
+    return filters[h];
+  }
+};
+
+}  // namespace
+
 Comfort Comfort::V2(std::vector<EgoRow> history, double ay0) {
   Comfort out;
   history.resize(std::min<size_t>(history.size(), kMaxHistory));
   const int n = static_cast<int>(history.size()) + kSamples;
   out.history_ = std::move(history);
   out.at_centre_ = true;
-  out.acceleration_ = out.smooth_ = std::make_shared<const SavitzkyGolay>(8, 2, 0, n);
-  out.jerk_ = std::make_shared<const SavitzkyGolay>(15, 2, 1, n);
-  out.yaw_acceleration_ = std::make_shared<const SavitzkyGolay>(5, 3, 2, n);
-  out.yaw_rate_ = std::make_shared<const SavitzkyGolay>(5, 2, 1, n);
+  const FiltersV2 f = FiltersV2::Of(n);
+  out.acceleration_ = out.smooth_ = f.smooth;
+  out.jerk_ = f.jerk;
+  out.yaw_acceleration_ = f.yaw_acceleration;
+  out.yaw_rate_ = f.yaw_rate;
   out.SetLateral(*out.smooth_, ay0);
   return out;
 }

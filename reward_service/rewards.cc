@@ -84,27 +84,51 @@ absl::StatusOr<std::shared_ptr<const RewardTarget>> PrepareTarget(const v1::Scen
 v1::Reward ScoreCandidate(const RewardTarget& target, const v1::ScoreCandidate& candidate,
                           const v1::RewardWeights& weights) {
   v1::Reward reward;
-  bool parsed = candidate.parse() != v1::FAILED && candidate.poses_size() > 0;
-  if (!parsed) {
-    reward.set_invalid(v1::UNPARSED);
-  } else {
-    std::vector<pdm::Pose2> poses;
-    poses.reserve(candidate.poses_size());
-    for (const v1::Pose& p : candidate.poses()) poses.push_back({p.x(), p.y(), p.heading()});
-    pdm::Score score = pdm::ScoreTrajectory(*target.scene, poses);
-    reward.set_invalid(score.invalid);
-    if (score.invalid == v1::INVALID_REASON_UNSPECIFIED) {
-      reward.set_traj(score.scores.pdms());
-      if (target.goal.has_value()) reward.set_goal(GoalReward(poses.back(), *target.goal));
-      *reward.mutable_scores() = std::move(score.scores);
-      *reward.mutable_facts() = std::move(score.facts);
-    }
-  }
-  // Claiming an exact parse without a usable trajectory earns nothing.
-  v1::ParseStatus parse = reward.invalid() == v1::INVALID_REASON_UNSPECIFIED ? candidate.parse() : v1::FAILED;
-  reward.set_fmt(FormatReward(candidate.text(), parse));
-  reward.set_total(WeightedSum(reward, weights));
+  const v1::ScoreCandidate* one = &candidate;
+  v1::Reward* out = &reward;
+  ScoreCandidates(target, {&one, 1}, weights, {&out, 1});
   return reward;
+}
+
+void ScoreCandidates(const RewardTarget& target, absl::Span<const v1::ScoreCandidate* const> candidates,
+                     const v1::RewardWeights& weights, absl::Span<v1::Reward* const> rewards) {
+  std::vector<pdm::Pose2> poses;
+  std::vector<size_t> parsed;  // indices of candidates
+  std::vector<absl::Span<const pdm::Pose2>> plans;
+  size_t total = 0;
+  for (const v1::ScoreCandidate* c : candidates) total += c->poses_size();
+  poses.reserve(total);  // spans point into it
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    const v1::ScoreCandidate& c = *candidates[i];
+    *rewards[i] = v1::Reward();
+    if (c.parse() == v1::FAILED || c.poses().empty()) {
+      rewards[i]->set_invalid(v1::UNPARSED);
+      continue;
+    }
+    const size_t first = poses.size();
+    for (const v1::Pose& p : c.poses()) poses.push_back({p.x(), p.y(), p.heading()});
+    plans.emplace_back(poses.data() + first, poses.size() - first);
+    parsed.push_back(i);
+  }
+  std::vector<pdm::Score> scores = pdm::ScoreTrajectories(*target.scene, plans);
+  for (size_t k = 0; k < parsed.size(); ++k) {
+    v1::Reward& reward = *rewards[parsed[k]];
+    pdm::Score& score = scores[k];
+    reward.set_invalid(score.invalid);
+    if (score.invalid != v1::INVALID_REASON_UNSPECIFIED) continue;
+    reward.set_traj(score.scores.pdms());
+    if (target.goal.has_value()) reward.set_goal(GoalReward(plans[k].back(), *target.goal));
+    *reward.mutable_scores() = std::move(score.scores);
+    *reward.mutable_facts() = std::move(score.facts);
+  }
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    v1::Reward& reward = *rewards[i];
+    // Claiming an exact parse without a usable trajectory earns nothing.
+    const v1::ParseStatus parse =
+        reward.invalid() == v1::INVALID_REASON_UNSPECIFIED ? candidates[i]->parse() : v1::FAILED;
+    reward.set_fmt(FormatReward(candidates[i]->text(), parse));
+    reward.set_total(WeightedSum(reward, weights));
+  }
 }
 
 double WeightedSum(const v1::Reward& reward, const v1::RewardWeights& weights) {
@@ -134,9 +158,16 @@ absl::StatusOr<v1::ScoreGroupReply> ScoreGroup(const RewardTarget& target, const
                                                const std::function<absl::Status()>& go_on) {
   SWERVE_RETURN_IF_ERROR(CheckWeights(target, weights));
   v1::ScoreGroupReply reply;
+  std::vector<const v1::ScoreCandidate*> candidates;
+  std::vector<v1::Reward*> rewards;
   for (const v1::ScoreCandidate& candidate : request.candidates()) {
+    candidates.push_back(&candidate);
+    rewards.push_back(reply.add_rewards());
+  }
+  for (size_t first = 0; first < candidates.size(); first += pdm::kLanes) {
     if (go_on) SWERVE_RETURN_IF_ERROR(go_on());
-    *reply.add_rewards() = ScoreCandidate(target, candidate, weights);
+    ScoreCandidates(target, absl::MakeConstSpan(candidates).subspan(first, pdm::kLanes), weights,
+                    absl::MakeConstSpan(rewards).subspan(first, pdm::kLanes));
   }
   return reply;
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "base/status.h"
 #include "pdm/score.h"
 #include "scenes/objects.h"
@@ -42,6 +43,11 @@ absl::StatusOr<std::shared_ptr<const RewardTarget>> PrepareTarget(const v1::Scen
 v1::Reward ScoreCandidate(const RewardTarget& target, const v1::ScoreCandidate& candidate,
                           const v1::RewardWeights& weights);
 
+// Of several, side by side: *rewards[i] is set to what ScoreCandidate gives for candidates[i], whatever the others are.
+// Both of one length.
+void ScoreCandidates(const RewardTarget& target, absl::Span<const v1::ScoreCandidate* const> candidates,
+                     const v1::RewardWeights& weights, absl::Span<v1::Reward* const> rewards);
+
 // Of traj, fmt and goal.
 double WeightedSum(const v1::Reward& reward, const v1::RewardWeights& weights);
 
@@ -51,8 +57,8 @@ v1::RewardWeights UnitWeights();
 // INVALID_ARGUMENT: weights not finite, or a goal weight where the scene has no ground truth.
 absl::Status CheckWeights(const RewardTarget& target, const v1::RewardWeights& weights);
 
-// A whole group, weighted by `weights` (the request's own, and its rules, are not looked at). `go_on` is asked before every candidate;
-// a status other than OK ends the work with it. Errors as CheckWeights.
+// A whole group, weighted by `weights` (the request's own, and its rules, are not looked at). `go_on` is asked before every
+// pdm::kLanes candidates; a status other than OK ends the work with it. Errors as CheckWeights.
 absl::StatusOr<v1::ScoreGroupReply> ScoreGroup(const RewardTarget& target, const v1::ScoreGroupRequest& request,
                                                const v1::RewardWeights& weights,
                                                const std::function<absl::Status()>& go_on = nullptr);

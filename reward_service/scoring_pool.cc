@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "absl/synchronization/notification.h"
@@ -205,9 +206,13 @@ absl::Status ScoringPool::Prepare(Job& job) {
 
 absl::Status ScoringPool::ScoreSome(Job& job, int begin, int end) {
   const v1::ScoreGroupRequest& request = *job.call.request;
-  for (int i = begin; i < end; ++i) {
+  std::array<const v1::ScoreCandidate*, pdm::kLanes> candidates;
+  for (int first = begin; first < end; first += pdm::kLanes) {
     SWERVE_RETURN_IF_ERROR(GoOn(job));
-    *job.rewards[i] = ScoreCandidate(*job.target, request.candidates(i), job.weights);
+    const int n = std::min(pdm::kLanes, end - first);
+    for (int i = 0; i < n; ++i) candidates[i] = &request.candidates(first + i);
+    ScoreCandidates(*job.target, absl::MakeConstSpan(candidates.data(), n), job.weights,
+                    absl::MakeConstSpan(job.rewards).subspan(first, n));
   }
   return absl::OkStatus();
 }

@@ -5,7 +5,7 @@
 //
 // Statuses: INVALID_ARGUMENT and NOT_FOUND for a group that can never be scored; RESOURCE_EXHAUSTED with a retry hint
 // (reward_service/retry_hint.h) when there is no room; DEADLINE_EXCEEDED and CANCELLED, after which the work on the
-// group stops at the next candidate; UNAVAILABLE while shutting down. Never a partial answer.
+// group stops within the next pdm::kLanes candidates; UNAVAILABLE while shutting down. Never a partial answer.
 #ifndef SWERVE_REWARD_SERVICE_SCORING_POOL_H_
 #define SWERVE_REWARD_SERVICE_SCORING_POOL_H_
 

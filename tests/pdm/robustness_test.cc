@@ -260,5 +260,34 @@ TEST(RobustnessV2, TenThousandAgentsAndTwoOfOneName) {
   EXPECT_EQ(hit.facts.collisions(0).object(), "a0");
 }
 
+TEST(RobustnessV2, SceneThatIsNotFiniteNamesTheField) {
+  auto expect = [](const v1::Scene& s, const char* field) {
+    EXPECT_THAT(PreparedScene::Create(s, Rules::kV2).status(),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(field)));
+  };
+  v1::Scene s = Road();
+  s.mutable_resolved_v2()->mutable_pdm_reference(7)->set_y(kInf);
+  expect(s, "pdm_reference[7]");
+  s = Road();
+  AddAgent("ghost", kNaN, 0, s.mutable_resolved_v2());
+  expect(s, "'ghost'");
+  s = Road();
+  s.add_ego_past()->mutable_rear_axle()->set_x(kNaN);
+  expect(s, "ego_past");
+}
+
+// More lanes than the look-up tells apart, and coordinates that no map has: every polygon is asked instead.
+TEST(Robustness, MapsThatTheLookUpRefusesScoreTheSame) {
+  v1::Scene s = Road();
+  const double before = ScoreOf(s, Straight()).scores.pdms();
+  AddArea(v1::LANE, "far", {1e12, 0, 1e12, 5, 2e12, 5}, s.mutable_resolved_v1());
+  ASSERT_TRUE(Prepare(s).value()->map().grid().empty());
+  EXPECT_EQ(ScoreOf(s, Straight()).scores.pdms(), before);
+  s = Road();
+  for (int i = 0; i < 300; ++i) AddArea(v1::LANE, absl::StrCat("n", i), {0, 20, 9, 20, 9, 25}, s.mutable_resolved_v1());
+  ASSERT_TRUE(Prepare(s).value()->map().grid().empty());
+  EXPECT_EQ(ScoreOf(s, Straight()).scores.pdms(), before);
+}
+
 }  // namespace
 }  // namespace swerve::pdm

@@ -79,15 +79,17 @@ absl::Status RunRole(const std::string& kind, const std::string& name, const std
   return result;
 }
 
-void AddServeCommand(CLI::App& app, const std::string& kind, const std::string& description, RoleFactory factory) {
+CLI::App* ServeGroup(CLI::App& app) {
   const auto existing = app.get_subcommands([](CLI::App* command) { return command->get_name() == "serve"; });
-  CLI::App* serve = existing.empty() ? nullptr : existing.front();
-  if (serve == nullptr) {
-    serve = app.add_subcommand("serve", "Run one role of a run. `swerve train` starts them all; use this to run a "
-                                        "role by hand or on another machine.");
-    serve->require_subcommand(1);
-  }
-  CLI::App* command = serve->add_subcommand(kind, description);
+  if (!existing.empty()) return existing.front();
+  CLI::App* serve = app.add_subcommand("serve", "Run one role of a run, by hand or on another machine (`swerve train` starts them all), or\n"
+                                                "serve a policy to other programs.");
+  serve->require_subcommand(1);
+  return serve;
+}
+
+void AddServeCommand(CLI::App& app, const std::string& kind, const std::string& description, RoleFactory factory) {
+  CLI::App* command = ServeGroup(app)->add_subcommand(kind, description);
   struct Flags {
     std::string run, name;
   };

@@ -46,6 +46,9 @@ using RoleFactory = std::function<absl::StatusOr<std::unique_ptr<Role>>(const Ro
 absl::Status RunRole(const std::string& kind, const std::string& name, const std::string& run_dir,
                      const RoleFactory& factory);
 
+// The command group "serve", made when first asked for.
+CLI::App* ServeGroup(CLI::App& app);
+
 // Adds `swerve serve <kind> --run DIR [--name NAME]`. `factory` must live as long as `app`.
 void AddServeCommand(CLI::App& app, const std::string& kind, const std::string& description, RoleFactory factory);
 

@@ -42,7 +42,7 @@ void AddAllCommands(CLI::App& app) {
   AddCertsCommand(app);
   AddRolloutCommands(app);
   AddTokenizerCommands(app);
-  AddServeCommand(app);
+  AddServePolicyCommand(app);
 #ifdef SWERVE_WITH_TORCH
   AddSftCommands(app);
   AddLearnerCommands(app);

@@ -7,6 +7,7 @@
 
 #include "base/config.h"
 #include "base/exit_code.h"
+#include "base/role_main.h"
 #include "base/stop.h"
 #include "policy/openai_server.h"
 
@@ -45,12 +46,10 @@ absl::Status Serve(Options o) {
 
 }  // namespace
 
-void AddServeCommand(CLI::App& app) {
+void AddServePolicyCommand(CLI::App& app) {
   auto o = std::make_shared<Options>();
   o->engine.model_dir = "models/tiny";
-  CLI::App* serve = app.add_subcommand("serve", "Servers for other programs");
-  serve->require_subcommand(1);
-  CLI::App* policy = serve->add_subcommand("policy", "OpenAI-compatible chat with a policy: POST /v1/chat/completions, GET /v1/models, /health. Prints its address as one line\n"
+  CLI::App* policy = ServeGroup(app)->add_subcommand("policy", "OpenAI-compatible chat with a policy: POST /v1/chat/completions, GET /v1/models, /health. Prints its address as one line\n"
                                                    "of JSON and serves until SIGTERM or Ctrl-C. For example:\n"
                                                    "  swerve serve policy --model models/tiny --port 8200\n"
                                                    "  curl http://127.0.0.1:8200/v1/chat/completions -H 'Content-Type: application/json' \\\n"

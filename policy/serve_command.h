@@ -8,7 +8,7 @@ class App;
 
 namespace swerve {
 
-void AddServeCommand(CLI::App& app);
+void AddServePolicyCommand(CLI::App& app);
 
 }  // namespace swerve
 

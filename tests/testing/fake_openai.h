@@ -144,9 +144,18 @@ class FakeOpenAi {
       }
     }
     Write(connection, answer);
+    if (!EndsWithItsLastByte(answer)) Leave();
+    return answer.status;
+  }
+
+  void Leave() {
     absl::MutexLock lock(&mu_);
     --now_;
-    return answer.status;
+  }
+  // Of such an answer the last byte goes after Leave(): whoever has read it may ask again at once, before this thread
+  // runs on, and is not then counted as one more.
+  static bool EndsWithItsLastByte(const FakeAnswer& answer) {
+    return answer.manner == FakeAnswer::kSend && answer.times == 1 && !answer.body.empty();
   }
 
   void Write(mg_connection* connection, const FakeAnswer& answer) {
@@ -158,6 +167,14 @@ class FakeOpenAi {
     const size_t promised = answer.times * answer.body.size() + (answer.manner == FakeAnswer::kCut ? 100 : 0);
     mg_printf(connection, "HTTP/1.1 %d X\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n%s\r\n",
               answer.status, promised, answer.headers.c_str());
+    if (EndsWithItsLastByte(answer)) {
+      const size_t most = answer.body.size() - 1;
+      const int written = most == 0 ? 0 : mg_write(connection, answer.body.data(), most);
+      Leave();
+      if (written < 0) return;
+      sent_ += static_cast<size_t>(written) + static_cast<size_t>(std::max(0, mg_write(connection, &answer.body.back(), 1)));
+      return;
+    }
     if (answer.manner != FakeAnswer::kDrip) {
       for (size_t i = 0; i < answer.times; ++i) {
         const int written = mg_write(connection, answer.body.data(), answer.body.size());

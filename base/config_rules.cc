@@ -97,6 +97,7 @@ struct Choice {
 };
 constexpr Choice kChoices[] = {
     {"policy.codec", "pose3_text,xy_text,xy_parenthesised,json_traj,codebook,speed_curvature"},
+    {"reward.pdm_rules", "v1,v1.0,v2"},
     {"teacher.kind", "oracle,rule,ground_truth,none"},
     {"learner.profile", "elf,luffy,luffy_paper,grpo_verl,dapo_verl,grpo_trl,dapo_trl,dr_grpo_trl"},
     {"learner.lr_scheduler", "constant,cosine,linear"},

@@ -26,6 +26,7 @@
 #include "orchestrator/live_view.h"
 #include "orchestrator/service.h"
 #include "orchestrator/supervisor.h"
+#include "scenes/store.h"
 
 namespace swerve {
 namespace {
@@ -73,6 +74,17 @@ std::optional<BusyShares> BusyOf(const RunDir& run) {
   return SharesOf(*std::move(intervals));
 }
 
+// Before hours are spent on refused groups: scenes are made for an edition as a whole, so one tells.
+absl::Status CheckEdition(const v1::RunConfig& config, const std::string& scene_id) {
+  if (config.reward().pdm_rules() != "v2") return absl::OkStatus();
+  const auto& dirs = config.scenes().train();
+  SWERVE_ASSIGN_OR_RETURN(const auto store, SceneStore::Open({dirs.begin(), dirs.end()}));
+  SWERVE_ASSIGN_OR_RETURN(const auto scene, store->Get(scene_id));
+  if (scene->has_resolved_v2()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("config: field 'reward.pdm_rules': v2 needs resolved_v2 in every scene, and ",
+                                                 scene_id, " has none; `swerve scenes resolve --v2 ", dirs[0], "` fills it"));
+}
+
 }  // namespace
 
 std::string VersionsJson() {
@@ -111,7 +123,8 @@ absl::StatusOr<v1::RunConfig> ResolveTrain(const TrainOptions& options) {
   SWERVE_ASSIGN_OR_RETURN(v1::RunConfig config, LoadRunConfig(file, options.overrides));
   config.mutable_policy()->set_model(FindModel(config.policy().model()));
   if (!options.run_dir.empty()) config.set_run_dir(options.run_dir);
-  SWERVE_RETURN_IF_ERROR(TrainingScenes(config.scenes()).status());
+  SWERVE_ASSIGN_OR_RETURN(const std::vector<std::string> scenes, TrainingScenes(config.scenes()));
+  SWERVE_RETURN_IF_ERROR(CheckEdition(config, scenes[0]));
   const std::string model = config.policy().model() + "/config.json";
   if (!Exists(model)) {
     return absl::InvalidArgumentError(absl::StrCat("config: field 'policy.model': ", model,

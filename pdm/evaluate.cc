@@ -7,6 +7,8 @@ namespace {
 
 constexpr double kCosAhead = 0.86602540378443864676;  // cos 30 degrees; behind is its negative
 constexpr double kStoppedSpeed = 0.05, kStoppedForTtc = 0.005;
+constexpr double kLaneHalfWidth = 0.5;  // m beside the centre line that count as in the lane
+constexpr int kLaneSamples = 20;        // in a row beside it that are too many
 constexpr int kMostNear = 32;  // objects looked at in one go
 
 enum class Bearing { kAhead, kBehind, kNeither };
@@ -103,7 +105,7 @@ void MeetObjects(const Motion& motion, const DrivableMap& map, const Observation
   }
 }
 
-double DirectionCompliance(const Motion& motion, const AreasAlong& areas, Rules rules) {
+Backwards DrivenBackwards(const Motion& motion, const AreasAlong& areas, Rules rules) {
   std::array<double, kSamples> moved{};
   bool any = false;
   for (int t = 1; t < kSamples; ++t) {
@@ -112,33 +114,46 @@ double DirectionCompliance(const Motion& motion, const AreasAlong& areas, Rules 
       any = true;
     }
   }
-  if (!any) return 1;
-  double worst = 0;
+  Backwards worst;
+  if (!any) return worst;
   for (int t = 0; t < kSamples; ++t) {
     double window = 0;
     for (int i = std::max(0, t - 10); i <= t; ++i) window += moved[i];
-    worst = std::max(worst, window);
+    if (window > worst.distance) worst = {window, t};
   }
+  return worst;
+}
+
+double DirectionCompliance(const Motion& motion, const AreasAlong& areas, Rules rules) {
+  const double worst = DrivenBackwards(motion, areas, rules).distance;
   return worst < 2 ? 1 : worst < 6 ? 0.5 : 0;
 }
 
-double TrafficLights(const Motion& motion, const RedLights& lights) {
+LightCrossed FirstRedLight(const Motion& motion, const RedLights& lights) {
   for (int t = 0; t < kSamples && t < static_cast<int>(lights.at.size()); ++t) {
     for (int i : lights.at[t]) {
-      if (lights.polygons[i].Intersects(motion.EgoBox(t))) return 0;
+      if (lights.polygons[i].Intersects(motion.EgoBox(t))) return {i, t};
     }
   }
-  return 1;
+  return {};
 }
 
-double LaneKeeping(const Motion& motion, const DrivableMap& map, const AreasAlong& areas) {
+double TrafficLights(const Motion& motion, const RedLights& lights) {
+  return FirstRedLight(motion, lights).light >= 0 ? 0 : 1;
+}
+
+int LaneLost(const Motion& motion, const DrivableMap& map, const AreasAlong& areas) {
   int counter = 0, hint = 0;
   for (int t = 0; t < kSamples; ++t) {
     if (areas.crossing[t]) continue;
-    counter = map.centreline().Within(motion.Centre(t), 0.5, &hint) ? 0 : counter + 1;
-    if (counter >= 20) return 0;
+    counter = map.centreline().Within(motion.Centre(t), kLaneHalfWidth, &hint) ? 0 : counter + 1;
+    if (counter >= kLaneSamples) return t;
   }
-  return 1;
+  return -1;
+}
+
+double LaneKeeping(const Motion& motion, const DrivableMap& map, const AreasAlong& areas) {
+  return LaneLost(motion, map, areas) >= 0 ? 0 : 1;
 }
 
 void CheckComfort(const EvaluateOptions& options, const LaneStates& states, int lanes, ComfortResult* out) {
@@ -162,7 +177,7 @@ Metrics EvaluateMotion(const DrivableMap& map, const Observation& observation, c
     m.lk = LaneKeeping(motion, map, areas);
   }
   if (trace != nullptr) {
-    trace->areas = areas.flags;
+    trace->areas = areas;
     trace->comfort = comfort;
   }
   return m;

@@ -39,7 +39,7 @@ struct Contact {
 
 // Why the metrics are what they are. Indices are samples of 0.1 s; -1: never.
 struct Trace {
-  std::array<uint8_t, kSamples> areas{};  // AreaFlag bits
+  AreasAlong areas;
   int first_at_fault = -1;
   int ttc_sample = -1, ttc_object = -1, ttc_lookahead = 0;  // look-ahead in samples
   ComfortResult comfort;
@@ -56,6 +56,7 @@ struct Trace {
 // Red-light polygons in force per sample (v2); indices into `polygons`.
 struct RedLights {
   std::vector<Polygon> polygons;
+  std::vector<std::string> tokens;  // of the polygons
   std::vector<std::vector<int>> at;  // empty: none
 };
 
@@ -83,6 +84,20 @@ void MeetObjects(const Motion& motion, const DrivableMap& map, const Observation
 double DirectionCompliance(const Motion& motion, const AreasAlong& areas, Rules rules);
 double TrafficLights(const Motion& motion, const RedLights& lights);
 double LaneKeeping(const Motion& motion, const DrivableMap& map, const AreasAlong& areas);
+
+// What is behind the last three, for the facts.
+struct Backwards {
+  double distance = 0;  // m against the driving direction within the worst second
+  int sample = 0;       // its end
+};
+Backwards DrivenBackwards(const Motion& motion, const AreasAlong& areas, Rules rules);
+struct LightCrossed {
+  int light = -1;  // index of RedLights::polygons; -1: none
+  int sample = 0;
+};
+LightCrossed FirstRedLight(const Motion& motion, const RedLights& lights);
+// The sample at which the ego has been beside its lane's centre for too long; -1: never.
+int LaneLost(const Motion& motion, const DrivableMap& map, const AreasAlong& areas);
 
 // EP of the batch {reference, candidate} (§14), each given as raw progress and multiplier.
 double NormalisedProgress(Rules rules, double raw_reference, double m_reference, double raw, double m);

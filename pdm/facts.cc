@@ -73,7 +73,7 @@ v1::OffRoadFact MakeOffRoad(const PreparedScene& scene, const Motion& motion, co
   bool first = true;
   double overshoot = 0;
   for (int t = 0; t < kSamples; ++t) {
-    if ((trace.areas[t] & kOff) == 0) continue;
+    if ((trace.areas.flags[t] & kOff) == 0) continue;
     auto corners = motion.EgoBox(t).Corners();
     int farthest = 0;
     double most = -1;
@@ -98,6 +98,36 @@ v1::OffRoadFact MakeOffRoad(const PreparedScene& scene, const Motion& motion, co
   return fact;
 }
 
+// What only some scores lose points by; computed again, since few candidates do.
+void AddLaneFacts(const PreparedScene& scene, const Motion& motion, const Metrics& metrics, const Trace& trace,
+                  v1::FailureFacts* facts) {
+  if (metrics.ddc < 1) {
+    const Backwards back = DrivenBackwards(motion, trace.areas, scene.rules());
+    facts->mutable_direction()->set_time_s(TimeOf(back.sample));
+    facts->mutable_direction()->set_distance(back.distance);
+  }
+  if (metrics.tlc < 1) {
+    const RedLights& lights = *scene.options().red_lights;
+    const LightCrossed crossed = FirstRedLight(motion, lights);
+    const Vec2 place = scene.ToEgo(motion.Centre(crossed.sample));
+    v1::RedLightFact* fact = facts->mutable_red_light();
+    fact->set_light(lights.tokens[crossed.light]);
+    fact->set_time_s(TimeOf(crossed.sample));
+    fact->set_x(place.x);
+    fact->set_y(place.y);
+  }
+  if (metrics.lk < 1) {
+    const int lost = LaneLost(motion, scene.map(), trace.areas);
+    double offset = 0;
+    for (int t = 0; t <= lost; ++t) {
+      if (trace.areas.crossing[t]) continue;
+      offset = std::max(offset, scene.map().centreline().Project(motion.Centre(t)).distance);
+    }
+    facts->mutable_lane()->set_time_s(TimeOf(lost));
+    facts->mutable_lane()->set_offset(offset);
+  }
+}
+
 }  // namespace
 
 v1::FailureFacts MakeFacts(const PreparedScene& scene, const Motion& motion, const Metrics& metrics,
@@ -118,6 +148,7 @@ v1::FailureFacts MakeFacts(const PreparedScene& scene, const Motion& motion, con
     ttc->set_time_s(TimeOf(trace.ttc_sample));
     ttc->set_lookahead_s(TimeOf(trace.ttc_lookahead));
   }
+  AddLaneFacts(scene, motion, metrics, trace, &facts);
   facts.mutable_progress()->set_candidate(metrics.progress);
   facts.mutable_progress()->set_reference(scene.reference().progress);
   for (int i = 0; i < kComfortLimits; ++i) {

@@ -161,7 +161,8 @@ absl::StatusOr<std::shared_ptr<const PreparedScene>> PreparedScene::Create(const
   bool v1_rules = IsV1(rules);
   if (!scene.has_ego() || !scene.ego().has_rear_axle()) return Bad("ego.rear_axle is missing");
   if (v1_rules ? !scene.has_resolved_v1() : !scene.has_resolved_v2()) {
-    return Bad(absl::StrCat(v1_rules ? "resolved_v1" : "resolved_v2", " is missing: resolve the scene first"));
+    return Bad(v1_rules ? "resolved_v1 is missing: `swerve scenes resolve` fills it"
+                        : "resolved_v2 is missing: `swerve scenes resolve --v2` fills it");
   }
   SWERVE_RETURN_IF_ERROR(CheckEgo(scene.ego()));
   const v1::ResolvedScene& resolved = v1_rules ? scene.resolved_v1() : scene.resolved_v2();
@@ -206,7 +207,7 @@ absl::Status PreparedScene::PrepareV2(const v1::Scene& scene) {
     const Box& box = observation_.box(i, 0);
     if (std::isfinite(box.centre.x) && Intersects(present, box)) observation_.Remove(i);
   }
-  std::vector<std::string> tokens;
+  std::vector<std::string>& tokens = red_lights_.tokens;
   for (const v1::MapPolygon& p : resolved.red_light_polygons()) {
     SWERVE_ASSIGN_OR_RETURN(Polygon polygon, MakePolygon(p, origin_, "red_light_polygons"));
     red_lights_.polygons.push_back(std::move(polygon));

@@ -66,30 +66,42 @@ Score ScoreTrajectory(const PreparedScene& scene, absl::Span<const Pose2> poses,
   return std::move(ScoreTrajectories(scene, {&poses, 1}, want_facts)[0]);
 }
 
-std::vector<Score> ScoreTrajectories(const PreparedScene& scene, absl::Span<const absl::Span<const Pose2>> plans,
-                                     bool want_facts) {
-  std::vector<Score> out;
-  out.reserve(plans.size());
+void EvaluateCandidates(const PreparedScene& scene, absl::Span<const absl::Span<const Pose2>> plans, bool want_trace,
+                        absl::FunctionRef<void(const EvaluatedCandidate&)> visit) {
   SimulatedCandidates simulated;
   std::array<ComfortResult, kLanes> comfort;
   Motion motion;
+  Metrics metrics;
   Trace trace;
   for (size_t first = 0; first < plans.size(); first += kLanes) {
     SimulateCandidates(scene, plans.subspan(first, kLanes), &simulated);
     CheckComfort(scene.options(), simulated.states, simulated.count, comfort.data());
     for (int l = 0; l < simulated.count; ++l) {
       if (simulated.invalid[l] != v1::INVALID_REASON_UNSPECIFIED) {
-        out.emplace_back().invalid = simulated.invalid[l];
+        visit({first + l, simulated.invalid[l]});
         continue;
       }
       trace.Clear();
       MakeMotion(simulated.states, l, &motion);
-      const Metrics m = EvaluateMotion(scene.map(), scene.observation(), motion, comfort[l], scene.options(),
-                                       want_facts ? &trace : nullptr);
-      out.push_back(Assemble(scene, m));
-      if (want_facts) out.back().facts = MakeFacts(scene, motion, m, trace);
+      metrics = EvaluateMotion(scene.map(), scene.observation(), motion, comfort[l], scene.options(),
+                               want_trace ? &trace : nullptr);
+      visit({first + l, v1::INVALID_REASON_UNSPECIFIED, &simulated, l, &motion, &metrics, want_trace ? &trace : nullptr});
     }
   }
+}
+
+std::vector<Score> ScoreTrajectories(const PreparedScene& scene, absl::Span<const absl::Span<const Pose2>> plans,
+                                     bool want_facts) {
+  std::vector<Score> out;
+  out.reserve(plans.size());
+  EvaluateCandidates(scene, plans, want_facts, [&](const EvaluatedCandidate& c) {
+    if (c.invalid != v1::INVALID_REASON_UNSPECIFIED) {
+      out.emplace_back().invalid = c.invalid;
+      return;
+    }
+    out.push_back(Assemble(scene, *c.metrics));
+    if (want_facts) out.back().facts = MakeFacts(scene, *c.motion, *c.metrics, *c.trace);
+  });
   return out;
 }
 

@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/types/span.h"
 #include "base/status.h"
 #include "pdm/prepared_scene.h"
@@ -40,6 +41,21 @@ struct SimulatedCandidates {
 };
 void SimulateCandidates(const PreparedScene& scene, absl::Span<const absl::Span<const Pose2>> plans,
                         SimulatedCandidates* out);
+
+// One candidate of EvaluateCandidates. What the pointers lead to is overwritten once the visitor has returned; the trace
+// may be moved from.
+struct EvaluatedCandidate {
+  size_t index = 0;
+  v1::InvalidReason invalid = v1::INVALID_REASON_UNSPECIFIED;  // set: nothing below is
+  const SimulatedCandidates* simulated = nullptr;
+  int lane = 0;  // of simulated->states
+  const Motion* motion = nullptr;
+  const Metrics* metrics = nullptr;
+  Trace* trace = nullptr;  // null unless asked for
+};
+// Simulates and evaluates in blocks of kLanes under the scene's rules, and visits each plan in order.
+void EvaluateCandidates(const PreparedScene& scene, absl::Span<const absl::Span<const Pose2>> plans, bool want_trace,
+                        absl::FunctionRef<void(const EvaluatedCandidate&)> visit);
 
 // The simulation of one candidate, or why there is none.
 v1::InvalidReason SimulateCandidate(const PreparedScene& scene, absl::Span<const Pose2> poses, States* states);

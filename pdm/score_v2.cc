@@ -1,5 +1,7 @@
 #include "pdm/score_v2.h"
 
+#include <utility>
+
 #include "pdm/score.h"
 
 namespace swerve::pdm {
@@ -26,8 +28,12 @@ double Epdms(const SubScoresV2& s, double ec) { return Multiplier(s) * (Weighted
 
 std::optional<PreviousPlan> SimulatePrevious(const v1::Scene& scene, absl::Span<const Pose2> prev_poses) {
   if (!scene.has_prev()) return std::nullopt;
-  const v1::EgoState& ego = scene.prev().ego();
-  double interval = (static_cast<double>(scene.ego().time_us()) - static_cast<double>(ego.time_us())) * 1e-6;
+  return SimulatePrevious(scene.prev().ego(), scene.ego().time_us(), prev_poses);
+}
+
+std::optional<PreviousPlan> SimulatePrevious(const v1::EgoState& ego, int64_t time_us,
+                                             absl::Span<const Pose2> prev_poses) {
+  double interval = (static_cast<double>(time_us) - static_cast<double>(ego.time_us())) * 1e-6;
   if (!(interval > 0 && interval < 0.55)) return std::nullopt;
   std::optional<States> states = SimulateTrajectory(LocalEgo(ego), ego.time_us(), prev_poses);
   if (!states.has_value()) return std::nullopt;
@@ -56,6 +62,33 @@ void SetExtendedComfort(std::optional<double> ec, ScoreV2* score) {
   score->epdms = Epdms(score->filtered, *ec);
 }
 
+v1::SubScores ToSubScores(const ScoreV2& score) {
+  v1::SubScores out;
+  const SubScoresV2& s = score.raw;
+  out.set_nc(s.nc);
+  out.set_dac(s.dac);
+  out.set_ddc(s.ddc);
+  out.set_ep(s.ep);
+  out.set_ttc(s.ttc);
+  out.set_comfort(s.hc);
+  out.set_pdms(score.pdm_score);
+  out.set_tlc(s.tlc);
+  out.set_lk(s.lk);
+  if (score.ec.has_value()) out.set_ec(*score.ec);
+  out.set_epdms(score.epdms);
+  const auto forgive = [&](const char* name, double before, double after) {
+    if (before != after) out.add_forgiven(name);
+  };
+  const SubScoresV2& filtered = score.filtered;
+  forgive("nc", s.nc, filtered.nc);
+  forgive("dac", s.dac, filtered.dac);
+  forgive("ddc", s.ddc, filtered.ddc);
+  forgive("tlc", s.tlc, filtered.tlc);
+  forgive("ttc", s.ttc, filtered.ttc);
+  forgive("lk", s.lk, filtered.lk);
+  return out;
+}
+
 ScoreV2 ScoreTrajectoryV2(const PreparedScene& scene, absl::Span<const Pose2> poses, const PreviousPlan* previous,
                           bool want_facts) {
   return std::move(ScoreTrajectoriesV2(scene, {&poses, 1}, {&previous, 1}, want_facts)[0]);
@@ -65,32 +98,22 @@ std::vector<ScoreV2> ScoreTrajectoriesV2(const PreparedScene& scene, absl::Span<
                                          absl::Span<const PreviousPlan* const> previous, bool want_facts) {
   std::vector<ScoreV2> out;
   out.reserve(plans.size());
-  SimulatedCandidates simulated;
-  std::array<ComfortResult, kLanes> comfort;
-  Motion motion;
   const Metrics* human = scene.human().has_value() ? &*scene.human() : nullptr;
-  for (size_t first = 0; first < plans.size(); first += kLanes) {
-    SimulateCandidates(scene, plans.subspan(first, kLanes), &simulated);
-    CheckComfort(scene.options(), simulated.states, simulated.count, comfort.data());
-    for (int l = 0; l < simulated.count; ++l) {
-      if (simulated.invalid[l] != v1::INVALID_REASON_UNSPECIFIED) {
-        out.emplace_back().invalid = simulated.invalid[l];
-        continue;
-      }
-      Trace trace;
-      MakeMotion(simulated.states, l, &motion);
-      const Metrics m = EvaluateMotion(scene.map(), scene.observation(), motion, comfort[l], scene.options(), &trace);
-      std::optional<double> ec;
-      const PreviousPlan* before = previous.empty() ? nullptr : previous[first + l];
-      if (before != nullptr) {
-        const ExtendedFeatures now(simulated.states, l, 0, kSamples - before->offset);
-        ec = now.Comfortable(before->features) ? 1.0 : 0.0;
-      }
-      out.push_back(AssembleV2(scene.reference(), m, human, ec));
-      if (want_facts) out.back().facts = MakeFacts(scene, motion, m, trace);
-      out.back().trace = std::move(trace);
+  EvaluateCandidates(scene, plans, /*want_trace=*/true, [&](const EvaluatedCandidate& c) {
+    if (c.invalid != v1::INVALID_REASON_UNSPECIFIED) {
+      out.emplace_back().invalid = c.invalid;
+      return;
     }
-  }
+    std::optional<double> ec;
+    const PreviousPlan* before = previous.empty() ? nullptr : previous[c.index];
+    if (before != nullptr) {
+      const ExtendedFeatures now(c.simulated->states, c.lane, 0, kSamples - before->offset);
+      ec = now.Comfortable(before->features) ? 1.0 : 0.0;
+    }
+    out.push_back(AssembleV2(scene.reference(), *c.metrics, human, ec));
+    if (want_facts) out.back().facts = MakeFacts(scene, *c.motion, *c.metrics, *c.trace);
+    out.back().trace = std::move(*c.trace);
+  });
   return out;
 }
 

@@ -46,6 +46,12 @@ struct PreviousPlan {
 // Empty when the scene has no previous frame, when its plan is invalid, or when it does not lie within (0, 0.55) s
 // before the present one.
 std::optional<PreviousPlan> SimulatePrevious(const v1::Scene& scene, absl::Span<const Pose2> prev_poses);
+// The same of a previous frame's ego and the present's time.
+std::optional<PreviousPlan> SimulatePrevious(const v1::EgoState& ego, int64_t time_us,
+                                             absl::Span<const Pose2> prev_poses);
+
+// As a message: what the trajectory did itself, epdms after the filter. Of a valid score.
+v1::SubScores ToSubScores(const ScoreV2& score);
 
 // Scores from metrics. `human`: of the human's trajectory, null where there is no filter; `ec`: empty without a
 // previous frame.

@@ -38,6 +38,12 @@ class PosesReader : public nlohmann::json_sax<json> {
   bool number_unsigned(number_unsigned_t value) override { return number_float(static_cast<double>(value), {}); }
   bool number_float(number_float_t value, const string_t&) override { return Number(value) || Skipped("a number"); }
   bool string(string_t& value) override {
+    if (AtTop("rules")) {
+      const auto rules = RulesByName(value);
+      if (!rules.ok()) return Fail(absl::StrCat("rules: ", std::string(rules.status().message())));
+      out_->set_pdm_rules(*rules == pdm::Rules::kV2 ? v1::V2 : *rules == pdm::Rules::kV10 ? v1::V1_0 : v1::V1);
+      return true;
+    }
     if (!AtTop("token")) return Skipped("a string");
     out_->set_scene_id(value);
     has_token_ = true;
@@ -98,7 +104,7 @@ class PosesReader : public nlohmann::json_sax<json> {
       return Fail(absl::StrCat("poses: ", what, " is out of place; it must be a list of ",
                                levels_ == 2 ? "" : "trajectories, each a list of ", "[x, y, heading]"));
     }
-    if (key_ == "token") return Fail(absl::StrCat("token must be a string, not ", what));
+    if (key_ == "token" || key_ == "rules") return Fail(absl::StrCat(key_, " must be a string, not ", what));
     if (key_ == "verbose" && absl::string_view(what) != "null") {
       return Fail(absl::StrCat("verbose must be true or false, not ", what));
     }
@@ -155,6 +161,13 @@ absl::StatusOr<json> RewardJson(const v1::Reward& reward, const std::string& tok
               {"time_to_collision_within_bound", s.ttc()},
               {"comfort", s.comfort()},
               {"history_comfort", s.comfort()}};  // the name that later NAVSIM versions use
+  if (s.has_epdms()) {
+    out["epdms"] = s.epdms();
+    out["traffic_light_compliance"] = s.tlc();
+    out["lane_keeping"] = s.lk();
+    if (s.has_ec()) out["extended_comfort"] = s.ec();
+    out["forgiven"] = std::vector<std::string>(s.forgiven().begin(), s.forgiven().end());
+  }
   if (!valid) out["invalid"] = v1::InvalidReason_Name(reward.invalid());
   for (const v1::RewardTerm& term : reward.terms()) out["terms"][term.name()] = term.value();
   if (verbose) {

@@ -5,6 +5,9 @@
 //   POST /score_group       the same with poses [[[x, y, heading] × 8], …] → a list in their order
 //   POST /v1/score_group    swerve.v1.ScoreGroupRequest as protobuf's JSON (scenes by id or inline) → ScoreGroupReply
 //
+// The three fields of the published contract stand alone or with "rules": "v1" (PDMS, NAVSIM v1.1), "v1.0" or "v2"
+// (EPDMS: "epdms", "traffic_light_compliance", "lane_keeping" and "forgiven" come on top); without it as configured.
+//
 // The first three speak the contract that Curious-VLA's reward server made public (spec: systems §1.5), so a trainer
 // written for it needs only the address: NAVSIM's names of the sub-scores, "pdms", and "pdms_scaled". A trajectory that
 // cannot be scored is an outcome of the policy: 200 with "valid": false, a reason in "invalid", and scores of 0.

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/strip.h"
+#include "pdm/score_v2.h"
 
 namespace swerve {
 namespace {
@@ -32,6 +33,35 @@ bool WellFormed(absl::string_view text) {
   }
   absl::string_view between = text.substr(think_end, answer - kAnswer.size() - think_end);
   return absl::StripAsciiWhitespace(between).empty();
+}
+
+std::vector<pdm::Pose2> ToPoses(const google::protobuf::RepeatedPtrField<v1::Pose>& poses) {
+  std::vector<pdm::Pose2> out;
+  out.reserve(poses.size());
+  for (const v1::Pose& p : poses) out.push_back({p.x(), p.y(), p.heading()});
+  return out;
+}
+
+// `plans[k]` is that of candidates[parsed[k]].
+std::vector<pdm::Score> ScoreByV2(const RewardTarget& target, absl::Span<const v1::ScoreCandidate* const> candidates,
+                                  absl::Span<const size_t> parsed, absl::Span<const absl::Span<const pdm::Pose2>> plans) {
+  std::vector<std::optional<pdm::PreviousPlan>> previous(plans.size());
+  std::vector<const pdm::PreviousPlan*> before(plans.size(), nullptr);
+  for (size_t k = 0; k < plans.size(); ++k) {
+    const v1::ScoreCandidate& c = *candidates[parsed[k]];
+    if (!target.previous.has_value() || c.prev_poses().empty()) continue;
+    previous[k] = pdm::SimulatePrevious(*target.previous, target.scene->time_us(), ToPoses(c.prev_poses()));
+    if (previous[k].has_value()) before[k] = &*previous[k];
+  }
+  std::vector<pdm::ScoreV2> scores = pdm::ScoreTrajectoriesV2(*target.scene, plans, before, /*want_facts=*/true);
+  std::vector<pdm::Score> out(scores.size());
+  for (size_t k = 0; k < scores.size(); ++k) {
+    out[k].invalid = scores[k].invalid;
+    if (scores[k].invalid != v1::INVALID_REASON_UNSPECIFIED) continue;
+    out[k].scores = pdm::ToSubScores(scores[k]);
+    out[k].facts = std::move(scores[k].facts);
+  }
+  return out;
 }
 
 size_t MemoryOf(const pdm::Polygon& polygon) {
@@ -67,15 +97,33 @@ double GoalReward(const pdm::Pose2& last, const pdm::Pose2& gt) {
   return d < 15 ? 0.2 : 0.0;
 }
 
-absl::StatusOr<std::shared_ptr<const RewardTarget>> PrepareTarget(const v1::Scene& scene) {
+absl::StatusOr<pdm::Rules> RulesByName(absl::string_view name) {
+  if (name == "v1") return pdm::Rules::kV1;
+  if (name == "v1.0") return pdm::Rules::kV10;
+  if (name == "v2") return pdm::Rules::kV2;
+  return absl::InvalidArgumentError(absl::StrCat("'", name, "' is no edition of the PDM score; there are v1, v1.0 and v2"));
+}
+
+absl::StatusOr<pdm::Rules> RulesOf(v1::PdmRules asked, pdm::Rules configured) {
+  switch (asked) {
+    case v1::PDM_RULES_UNSPECIFIED: return configured;
+    case v1::V1: return pdm::Rules::kV1;
+    case v1::V1_0: return pdm::Rules::kV10;
+    case v1::V2: return pdm::Rules::kV2;
+    default: return absl::InvalidArgumentError(absl::StrCat("pdm_rules: ", int{asked}, " stands for none; V1, V1_0, V2"));
+  }
+}
+
+absl::StatusOr<std::shared_ptr<const RewardTarget>> PrepareTarget(const v1::Scene& scene, pdm::Rules rules) {
   auto target = std::make_shared<RewardTarget>(RewardTarget{.label = scene.label(), .actions = MetaActions(scene)});
-  SWERVE_ASSIGN_OR_RETURN(target->scene, pdm::Prepare(scene));
+  SWERVE_ASSIGN_OR_RETURN(target->scene, pdm::PreparedScene::Create(scene, rules));
+  if (rules == pdm::Rules::kV2 && scene.has_prev()) target->previous = scene.prev().ego();
   if (!scene.gt().empty()) {
     const v1::Pose& p = *scene.gt().rbegin();
     if (!std::isfinite(p.x()) || !std::isfinite(p.y())) return absl::InvalidArgumentError("gt: last pose is not finite");
     target->goal = pdm::Pose2{p.x(), p.y(), p.heading()};
   }
-  for (const v1::Pose& p : scene.gt()) target->gt.push_back({p.x(), p.y(), p.heading()});
+  target->gt = ToPoses(scene.gt());
   target->bytes = MemoryOf(*target->scene) + target->gt.size() * sizeof(pdm::Pose2) +
                   target->actions.points() * (sizeof(Vec2) + sizeof(double));
   return target;
@@ -110,13 +158,15 @@ void ScoreCandidates(const RewardTarget& target, absl::Span<const v1::ScoreCandi
     plans.emplace_back(poses.data() + first, poses.size() - first);
     parsed.push_back(i);
   }
-  std::vector<pdm::Score> scores = pdm::ScoreTrajectories(*target.scene, plans);
+  std::vector<pdm::Score> scores = target.scene->rules() == pdm::Rules::kV2
+                                       ? ScoreByV2(target, candidates, parsed, plans)
+                                       : pdm::ScoreTrajectories(*target.scene, plans);
   for (size_t k = 0; k < parsed.size(); ++k) {
     v1::Reward& reward = *rewards[parsed[k]];
     pdm::Score& score = scores[k];
     reward.set_invalid(score.invalid);
     if (score.invalid != v1::INVALID_REASON_UNSPECIFIED) continue;
-    reward.set_traj(score.scores.pdms());
+    reward.set_traj(score.scores.has_epdms() ? score.scores.epdms() : score.scores.pdms());
     if (target.goal.has_value()) reward.set_goal(GoalReward(plans[k].back(), *target.goal));
     *reward.mutable_scores() = std::move(score.scores);
     *reward.mutable_facts() = std::move(score.facts);

@@ -1,4 +1,4 @@
-// The reward of a response (spec: algorithm §2): trajectory (PDMS) + format + goal. Pure and thread-safe.
+// The reward of a response (spec: algorithm §2): trajectory (PDMS, or EPDMS) + format + goal. Pure and thread-safe.
 // A response that cannot be scored is an outcome of the policy: traj = goal = 0 with `invalid` set. What goes wrong on
 // our side is a status, never a reward.
 #ifndef SWERVE_REWARD_SERVICE_REWARDS_H_
@@ -28,7 +28,8 @@ double GoalReward(const pdm::Pose2& last, const pdm::Pose2& gt_last);
 
 // A scene made ready for rewards. Shared between threads.
 struct RewardTarget {
-  std::shared_ptr<const pdm::PreparedScene> scene;
+  std::shared_ptr<const pdm::PreparedScene> scene;  // by the rules that candidates are scored by
+  std::optional<v1::EgoState> previous;             // of the previous frame, for extended comfort (v2)
   std::optional<pdm::Pose2> goal;  // the ground truth's last pose; empty when the scene has none
   // What reward functions read (reward_function.h).
   v1::SampleLabel label = v1::SAMPLE_LABEL_UNSPECIFIED;
@@ -36,8 +37,15 @@ struct RewardTarget {
   MetaActions actions;
   size_t bytes = 0;  // memory it takes, estimated
 };
-// INVALID_ARGUMENT names the field that is missing or unusable.
-absl::StatusOr<std::shared_ptr<const RewardTarget>> PrepareTarget(const v1::Scene& scene);
+// Under the rules of v1 the scene needs resolved_v1, under those of v2 resolved_v2. INVALID_ARGUMENT names the field that
+// is missing or unusable.
+absl::StatusOr<std::shared_ptr<const RewardTarget>> PrepareTarget(const v1::Scene& scene,
+                                                                  pdm::Rules rules = pdm::Rules::kV1);
+
+// "v1", "v1.0" or "v2", as in reward.pdm_rules. INVALID_ARGUMENT: anything else.
+absl::StatusOr<pdm::Rules> RulesByName(absl::string_view name);
+// Of a request; `configured` where it does not say. INVALID_ARGUMENT: a number that stands for no rules.
+absl::StatusOr<pdm::Rules> RulesOf(v1::PdmRules asked, pdm::Rules configured);
 
 // The reward of one candidate.
 v1::Reward ScoreCandidate(const RewardTarget& target, const v1::ScoreCandidate& candidate,

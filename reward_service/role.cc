@@ -29,6 +29,7 @@ absl::StatusOr<ScoringOptions> OptionsOf(const v1::RewardConfig& config) {
     options.default_weights.set_goal(config.reward_weights(2));
   }
   SWERVE_ASSIGN_OR_RETURN(options.default_functions, RewardFunctions::Make(config.rules()));
+  SWERVE_ASSIGN_OR_RETURN(options.pdm_rules, RulesByName(config.pdm_rules()));
   return options;
 }
 

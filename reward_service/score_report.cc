@@ -95,7 +95,7 @@ ordered_json Invalid(const ScoreRow& row) {
 ordered_json Diag(const pdm::Metrics& r, const pdm::Metrics& m, const pdm::Trace& trace, bool v2) {
   auto index = [](int i) { return i < 0 ? ordered_json(nullptr) : ordered_json(i); };
   std::string areas;
-  for (uint8_t f : trace.areas) areas += static_cast<char>('0' + f);
+  for (uint8_t f : trace.areas.flags) areas += static_cast<char>('0' + f);
   ordered_json comfort = ordered_json::array();
   for (bool holds : trace.comfort.holds) comfort.push_back(holds);
   ordered_json multi = {{r.nc, m.nc}, {r.dac, m.dac}};

@@ -53,41 +53,60 @@ absl::StatusOr<Targets> Prepare(v1::Scene* scene, const ScoreRowOptions& options
   return out;
 }
 
-ScoreRow ScoreCandidateRow(const Targets& targets, const v1::Scene& scene, const v1::Candidate& candidate,
-                           const ScoreRowOptions& options) {
-  ScoreRow row;
-  row.candidate = candidate.name();
-  row.poses = candidate.poses_size();
-  const Poses poses = ToPoses(candidate.poses());
-  const PreparedScene& any = targets.v1 != nullptr ? *targets.v1 : *targets.v2;
+// What the options ask for beyond the scores.
+void AddDetails(const Targets& targets, const v1::Scene& scene, const Poses& poses, const ScoreRowOptions& options,
+                ScoreRow* row) {
+  if (!options.diag && !options.keep_states) return;
   pdm::States states;  // the same by both rules
-  if (targets.v1 != nullptr) {
-    pdm::Score score = pdm::ScoreTrajectory(*targets.v1, poses, /*want_facts=*/false);
-    row.invalid = score.invalid;
-    if (row.valid()) row.v1 = std::move(score.scores);
-  } else {
-    row.invalid = pdm::SimulateCandidate(any, poses, &states);
-  }
-  if (!row.valid()) return row;
-  if (options.diag || options.keep_states) pdm::SimulateCandidate(any, poses, &states);
-  if (options.diag) row.diag.emplace();
+  pdm::SimulateCandidate(targets.v1 != nullptr ? *targets.v1 : *targets.v2, poses, &states);
+  if (options.diag) row->diag.emplace();
   if (options.diag && targets.v1 != nullptr) {
-    ScoreRow::Diag& diag = *row.diag;
-    diag.reference = targets.v1->reference();
-    diag.metrics = pdm::Evaluate(targets.v1->map(), targets.v1->observation(), states, targets.v1->options(), &diag.trace);
-  }
-  if (targets.v2 != nullptr) {
-    auto previous = pdm::SimulatePrevious(scene, ToPoses(candidate.prev_poses()));
-    const pdm::PreviousPlan* before = previous.has_value() ? &*previous : nullptr;
-    row.v2 = targets.reactive != nullptr ? targets.reactive->Score(poses, before)
-                                         : pdm::ScoreTrajectoryV2(*targets.v2, poses, before);
+    const PreparedScene& target = *targets.v1;
+    ScoreRow::Diag& diag = *row->diag;
+    diag.reference = target.reference();
+    diag.metrics = pdm::Evaluate(target.map(), target.observation(), states, target.options(), &diag.trace);
   }
   if (options.keep_states) {
     const v1::Pose& at = scene.ego().rear_axle();
-    row.end_point = pdm::PlanEnd({at.x(), at.y(), at.heading()}, poses);
-    row.states = std::make_unique<const pdm::States>(states);
+    row->end_point = pdm::PlanEnd({at.x(), at.y(), at.heading()}, poses);
+    row->states = std::make_unique<const pdm::States>(states);
   }
-  return row;
+}
+
+std::vector<pdm::ScoreV2> ScoreV2(const Targets& targets, const v1::Scene& scene,
+                                  absl::Span<const absl::Span<const pdm::Pose2>> plans) {
+  std::vector<std::optional<pdm::PreviousPlan>> previous;
+  for (const v1::Candidate& c : scene.candidates()) {
+    previous.push_back(pdm::SimulatePrevious(scene, ToPoses(c.prev_poses())));
+  }
+  std::vector<const pdm::PreviousPlan*> before;
+  for (const auto& p : previous) before.push_back(p.has_value() ? &*p : nullptr);
+  if (targets.reactive == nullptr) return pdm::ScoreTrajectoriesV2(*targets.v2, plans, before);
+  std::vector<pdm::ScoreV2> out;
+  for (size_t i = 0; i < plans.size(); ++i) out.push_back(targets.reactive->Score(plans[i], before[i]));
+  return out;
+}
+
+std::vector<ScoreRow> ScoreCandidateRows(const Targets& targets, const v1::Scene& scene, const ScoreRowOptions& options) {
+  std::vector<Poses> poses;
+  for (const v1::Candidate& c : scene.candidates()) poses.push_back(ToPoses(c.poses()));
+  const std::vector<absl::Span<const pdm::Pose2>> plans(poses.begin(), poses.end());
+  std::vector<pdm::Score> scores_v1;
+  std::vector<pdm::ScoreV2> scores_v2;
+  if (targets.v1 != nullptr) scores_v1 = pdm::ScoreTrajectories(*targets.v1, plans, /*want_facts=*/false);
+  if (targets.v2 != nullptr) scores_v2 = ScoreV2(targets, scene, plans);
+  std::vector<ScoreRow> rows(plans.size());
+  for (size_t i = 0; i < rows.size(); ++i) {
+    ScoreRow& row = rows[i];
+    row.candidate = scene.candidates(static_cast<int>(i)).name();
+    row.poses = static_cast<int>(poses[i].size());
+    row.invalid = targets.v1 != nullptr ? scores_v1[i].invalid : scores_v2[i].invalid;
+    if (!row.valid()) continue;
+    if (targets.v1 != nullptr) row.v1 = std::move(scores_v1[i].scores);
+    if (targets.v2 != nullptr) row.v2 = std::move(scores_v2[i]);
+    AddDetails(targets, scene, poses[i], options, &row);
+  }
+  return rows;
 }
 
 }  // namespace
@@ -106,7 +125,7 @@ ScoredScene ScoreScene(v1::Scene scene, const ScoreRowOptions& options) {
   if (!targets.ok()) return out;
   out.has_v1 = targets->v1 != nullptr;
   out.has_v2 = targets->v2 != nullptr;
-  for (const v1::Candidate& c : scene.candidates()) out.rows.push_back(ScoreCandidateRow(*targets, scene, c, options));
+  out.rows = ScoreCandidateRows(*targets, scene, options);
   return out;
 }
 

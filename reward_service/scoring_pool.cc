@@ -179,13 +179,14 @@ void ScoringPool::Begin(const JobPtr& job) {
 absl::Status ScoringPool::Prepare(Job& job) {
   SWERVE_RETURN_IF_ERROR(GoOn(job));
   const v1::ScoreGroupRequest& request = *job.call.request;
+  SWERVE_ASSIGN_OR_RETURN(const pdm::Rules rules, RulesOf(request.pdm_rules(), options_.pdm_rules));
   switch (request.source_case()) {
     case v1::ScoreGroupRequest::kScene: {
-      SWERVE_ASSIGN_OR_RETURN(job.target, PrepareTarget(request.scene()));
+      SWERVE_ASSIGN_OR_RETURN(job.target, PrepareTarget(request.scene(), rules));
       break;
     }
     case v1::ScoreGroupRequest::kSceneId: {
-      SWERVE_ASSIGN_OR_RETURN(job.target, cache_.Get(request.scene_id()));
+      SWERVE_ASSIGN_OR_RETURN(job.target, cache_.Get(request.scene_id(), rules));
       break;
     }
     default:

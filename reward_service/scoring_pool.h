@@ -37,6 +37,7 @@ struct ScoringOptions {
   size_t cache_bytes = 256 << 20;               // prepared scenes
   v1::RewardWeights default_weights = UnitWeights();  // of a request without weights
   RewardFunctions default_functions;                  // of a request without rules
+  pdm::Rules pdm_rules = pdm::Rules::kV1;             // of a request that does not say
   std::function<absl::Time()> now = absl::Now;
 };
 

@@ -24,8 +24,10 @@ class TargetCache {
  public:
   // Holds targets of at most `capacity_bytes` (RewardTarget::bytes) together; a larger one is never kept.
   TargetCache(SceneLookup lookup, size_t capacity_bytes);
-  // The lookup's error, or INVALID_ARGUMENT when the stored scene cannot be scored; neither is remembered.
-  absl::StatusOr<std::shared_ptr<const RewardTarget>> Get(const std::string& id) ABSL_LOCKS_EXCLUDED(mu_);
+  // The scene made ready for those rules. The lookup's error, or INVALID_ARGUMENT when the stored scene cannot be scored
+  // by them; neither is remembered.
+  absl::StatusOr<std::shared_ptr<const RewardTarget>> Get(const std::string& id, pdm::Rules rules = pdm::Rules::kV1)
+      ABSL_LOCKS_EXCLUDED(mu_);
 
   size_t bytes() const ABSL_LOCKS_EXCLUDED(mu_) {
     absl::MutexLock lock(&mu_);
@@ -33,14 +35,15 @@ class TargetCache {
   }
 
  private:
-  using Entry = std::pair<std::string, std::shared_ptr<const RewardTarget>>;
-  void Remember(const std::string& id, const std::shared_ptr<const RewardTarget>& target) ABSL_LOCKS_EXCLUDED(mu_);
+  using Key = std::pair<pdm::Rules, std::string>;
+  using Entry = std::pair<Key, std::shared_ptr<const RewardTarget>>;
+  void Remember(const Key& key, const std::shared_ptr<const RewardTarget>& target) ABSL_LOCKS_EXCLUDED(mu_);
 
   const SceneLookup lookup_;
   const size_t capacity_bytes_;
   mutable absl::Mutex mu_;
   std::list<Entry> entries_ ABSL_GUARDED_BY(mu_);  // most recently used first
-  absl::flat_hash_map<std::string, std::list<Entry>::iterator> by_id_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<Key, std::list<Entry>::iterator> by_key_ ABSL_GUARDED_BY(mu_);
   size_t bytes_ ABSL_GUARDED_BY(mu_) = 0;
 };
 

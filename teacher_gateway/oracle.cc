@@ -131,6 +131,8 @@ std::string SafetySection(const v1::Reward& reward) {
     clauses.push_back(absl::StrFormat("too close to %s at %.1f s.", TypeName(facts.ttc().type()), facts.ttc().time_s()));
   }
   if (reward.has_scores() && reward.scores().ddc() < 1) clauses.push_back("against traffic.");
+  if (facts.has_red_light()) clauses.push_back(absl::StrFormat("runs red light at %.1f s.", facts.red_light().time_s()));
+  if (facts.has_lane()) clauses.push_back(absl::StrFormat("%.1f m beside the lane.", facts.lane().offset()));
   return Joined(std::move(clauses), "no failure.");
 }
 

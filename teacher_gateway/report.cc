@@ -132,8 +132,14 @@ absl::StatusOr<v1::Feedback> ParseReport(const std::string& content, bool positi
 std::string ScoresText(const v1::Reward& reward) {
   if (!reward.has_scores()) return "none: the answer could not be scored";
   const v1::SubScores& s = reward.scores();
-  return absl::StrFormat("NC %.2g, DAC %.2g, DDC %.2g, EP %.2g, TTC %.2g, comfort %.2g, PDMS %.2g", s.nc(), s.dac(),
-                         s.ddc(), s.ep(), s.ttc(), s.comfort(), s.pdms());
+  std::string out = absl::StrFormat("NC %.2g, DAC %.2g, DDC %.2g, EP %.2g, TTC %.2g, comfort %.2g, ", s.nc(), s.dac(),
+                                    s.ddc(), s.ep(), s.ttc(), s.comfort());
+  if (s.has_epdms()) {
+    absl::StrAppendFormat(&out, "traffic lights %.2g, lane keeping %.2g, EPDMS %.2g", s.tlc(), s.lk(), s.epdms());
+  } else {
+    absl::StrAppendFormat(&out, "PDMS %.2g", s.pdms());
+  }
+  return out;
 }
 
 std::string FactsText(const v1::Reward& reward) {
@@ -159,6 +165,14 @@ std::string FactsText(const v1::Reward& reward) {
                           TypeName(facts.ttc().type()), facts.ttc().lookahead_s());
   }
   if (reward.has_scores() && reward.scores().ddc() < 1) out += "- drives against the direction of traffic\n";
+  if (facts.has_red_light()) {
+    absl::StrAppendFormat(&out, "- runs a red light at %.1f s, %.1f m ahead\n", facts.red_light().time_s(),
+                          facts.red_light().x());
+  }
+  if (facts.has_lane()) {
+    absl::StrAppendFormat(&out, "- does not keep its lane: up to %.1f m beside the centre line, too long at %.1f s\n",
+                          facts.lane().offset(), facts.lane().time_s());
+  }
   if (facts.has_progress()) {
     absl::StrAppendFormat(&out, "- progress along the route: %.1f m, a reference driver %.1f m\n",
                           facts.progress().candidate(), facts.progress().reference());

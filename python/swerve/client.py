@@ -27,6 +27,7 @@ Rules = Union[Mapping[str, Any], Any]
 
 _METHOD = "/swerve.v1.RewardService/ScoreGroup"
 _RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
+_PDM_RULES = {"v1": "V1", "v1.0": "V1_0", "v2": "V2"}
 _RATE_LIMIT = "rate limit: "  # what a refusal by limits.calls_per_second begins with
 
 
@@ -53,6 +54,7 @@ class Candidate:
     poses: Poses = ()
     text: str = ""
     parse: str = "EXACT"  # EXACT, REPAIRED, FAILED: how the text was read
+    prev_poses: Poses = ()  # rules v2: the plan of the previous frame, in that frame, for extended comfort
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Score:
     """Reward and sub-scores of one candidate. Invalid: every score of the trajectory is 0 and `invalid` says why."""
 
     total: float  # weighted sum of traj, fmt and goal, and the terms
-    traj: float  # PDMS
+    traj: float  # PDMS; EPDMS by the rules of v2
     fmt: float
     goal: float
     pdms: float
@@ -69,7 +71,12 @@ class Score:
     ddc: float  # driving direction compliance
     ep: float  # ego progress
     ttc: float  # time to collision
-    comfort: float
+    comfort: float  # v2: history comfort
+    epdms: Optional[float] = None  # v2, as tlc, lk and ec
+    tlc: Optional[float] = None  # traffic light compliance
+    lk: Optional[float] = None  # lane keeping
+    ec: Optional[float] = None  # extended comfort; None without a plan of the previous frame
+    forgiven: Tuple[str, ...] = ()  # sub-scores that are 0 for the human too and count as 1 in epdms
     invalid: Optional[str] = None  # WRONG_SHAPE, NOT_FINITE, DIVERGED, UNPARSED
     terms: Dict[str, float] = field(default_factory=dict, hash=False)  # of the reward functions, by name
     message: Any = field(default=None, repr=False, compare=False)  # swerve.v1.Reward; .facts has what went wrong
@@ -93,6 +100,8 @@ def _score(reward: Any) -> Score:
         ep=s.ep,
         ttc=s.ttc,
         comfort=s.comfort,
+        **{name: getattr(s, name) for name in ("epdms", "tlc", "lk", "ec") if s.HasField(name)},
+        forgiven=tuple(s.forgiven),
         invalid=messages.enum_name("InvalidReason", reward.invalid) if reward.invalid else None,
         terms={term.name: term.value for term in reward.terms},
         message=reward,
@@ -171,6 +180,7 @@ class RewardClient:
         *,
         weights: Optional[Tuple[float, float, float]] = None,
         rules: Optional[Rules] = None,
+        pdm_rules: Optional[str] = None,
         timeout: Optional[float] = None,
     ) -> List[Score]:
         """Scores a group of one scene, in the order of the candidates.
@@ -180,8 +190,13 @@ class RewardClient:
         needs a scene with a ground truth.
         rules: reward functions; None: as the service is configured; {}: none. They see exactly the candidates of this
         call as one group. ValueError: a name or value that rules do not have.
+        pdm_rules: "v1" (PDMS of NAVSIM v1.1), "v1.0" or "v2" (EPDMS); None: as the service is configured.
         """
         request = messages.ScoreGroupRequest()
+        if pdm_rules is not None:
+            if pdm_rules not in _PDM_RULES:
+                raise ValueError(f"pdm_rules must be one of {', '.join(_PDM_RULES)}, not {pdm_rules!r}")
+            request.pdm_rules = messages.enum_value("PdmRules", _PDM_RULES[pdm_rules])
         if isinstance(scene, str):
             request.scene_id = scene
         elif isinstance(scene, bytes):
@@ -194,6 +209,8 @@ class RewardClient:
             one = request.candidates.add(text=candidate.text, parse=messages.enum_value("ParseStatus", candidate.parse))
             for x, y, heading in candidate.poses:
                 one.poses.add(x=x, y=y, heading=heading)
+            for x, y, heading in candidate.prev_poses:
+                one.prev_poses.add(x=x, y=y, heading=heading)
         if weights is not None:
             request.weights.traj, request.weights.fmt, request.weights.goal = weights
         if isinstance(rules, Mapping):

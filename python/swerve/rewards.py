@@ -28,6 +28,7 @@ class TextReward:
     value: what the reward is: a field of Score ("total", "pdms", …) or a function of it.
     weights: of (traj, fmt, goal) in Score.total; None: as the service is configured.
     rules: reward functions (RewardClient.score). Functions of a group see the responses to one scene in one call.
+    pdm_rules: "v1", "v1.0" or "v2" (RewardClient.score); None: as the service is configured.
     parse: response text → Candidate.
     tls: certificates; None: those of the directory that SWERVE_CERTS names, without it plain.
     on_failure: "raise" (after the retries within `timeout`), or "none": the rewards of that scene are None.
@@ -40,6 +41,7 @@ class TextReward:
         value: Union[str, Callable[[Score], float]] = "total",
         weights: Optional[Tuple[float, float, float]] = None,
         rules: Optional[Rules] = None,
+        pdm_rules: Optional[str] = None,
         parse: Callable[[str], Candidate] = parse_pose3,
         on_failure: str = "raise",
         timeout: float = 600.0,
@@ -52,6 +54,7 @@ class TextReward:
         self.value = value
         self.weights = weights
         self.rules = rules
+        self.pdm_rules = pdm_rules
         self.parse = parse
         self.on_failure = on_failure
         self.parallel = parallel
@@ -68,7 +71,11 @@ class TextReward:
             scene_id, members = item
             try:
                 found = self.client.score(
-                    scene_id, [self.parse(texts[i]) for i in members], weights=self.weights, rules=self.rules
+                    scene_id,
+                    [self.parse(texts[i]) for i in members],
+                    weights=self.weights,
+                    rules=self.rules,
+                    pdm_rules=self.pdm_rules,
                 )
             except InfrastructureError:
                 if self.on_failure == "raise":

@@ -5,6 +5,7 @@
 
 #include "base/status_matchers.h"
 #include "pdm/score.h"
+#include "pdm/score_v2.h"
 
 namespace swerve::pdm {
 namespace {
@@ -66,9 +67,23 @@ class FactsTest : public ::testing::Test {
   Score Drive(double speed, double end_left = 0) {
     auto prepared = Prepare(scene_);
     EXPECT_OK(prepared.status());
+    return ScoreTrajectory(**prepared, Plan(speed, end_left));
+  }
+  static std::vector<Pose2> Plan(double speed, double end_left) {
     std::vector<Pose2> poses;
     for (int i = 1; i <= kPoses; ++i) poses.push_back({speed * 0.5 * i, end_left * i / kPoses, 0});
-    return ScoreTrajectory(**prepared, poses);
+    return poses;
+  }
+
+  // The same road under the rules of v2.
+  void MakeV2() {
+    *scene_.mutable_resolved_v2() = scene_.resolved_v1();
+    scene_.clear_resolved_v1();
+  }
+  ScoreV2 DriveV2(double speed, double end_left = 0) {
+    auto prepared = PreparedScene::Create(scene_, Rules::kV2);
+    EXPECT_OK(prepared.status());
+    return ScoreTrajectoryV2(**prepared, Plan(speed, end_left), nullptr, /*want_facts=*/true);
   }
 
   v1::Scene scene_;
@@ -149,6 +164,51 @@ TEST_F(FactsTest, LeavingTheRoadToTheRight) {
   EXPECT_LT(off.time_s(), 3.5);
   EXPECT_GT(off.overshoot(), 1.5);
   EXPECT_LT(off.overshoot(), 4);
+}
+
+TEST_F(FactsTest, AgainstTheDirection) {
+  scene_.mutable_resolved_v1()->set_route_lane_ids(0, "another");
+  Score s = Drive(10);
+  EXPECT_EQ(s.scores.ddc(), 0);
+  ASSERT_TRUE(s.facts.has_direction());
+  EXPECT_NEAR(s.facts.direction().distance(), 11, 0.2);  // 11 moves of 0.1 s
+  EXPECT_NEAR(s.facts.direction().time_s(), 1.1, 0.3);
+  EXPECT_FALSE(s.facts.has_red_light());
+  EXPECT_FALSE(s.facts.has_lane());
+}
+
+TEST_F(FactsTest, ARedLightThatWasRun) {
+  MakeV2();
+  v1::ResolvedScene* r = scene_.mutable_resolved_v2();
+  v1::MapPolygon* p = r->add_red_light_polygons();
+  p->set_token("red_light_17");
+  p->set_type(v1::LANE_CONNECTOR);
+  for (auto [x, y] : {std::pair{20., -4.}, {30., -4.}, {30., 4.}, {20., 4.}}) {
+    v1::Pose g = Global(x, y);
+    p->mutable_exterior()->add_xy(g.x());
+    p->mutable_exterior()->add_xy(g.y());
+  }
+  for (int t = 0; t < kSamples; ++t) r->add_red_lights()->add_tokens("red_light_17");
+  const ScoreV2 s = DriveV2(10);
+  EXPECT_EQ(s.raw.tlc, 0);
+  ASSERT_TRUE(s.facts.has_red_light());
+  EXPECT_EQ(s.facts.red_light().light(), "red_light_17");
+  EXPECT_NEAR(s.facts.red_light().time_s(), 1.6, 0.11);  // its front is 4.05 m ahead of the rear axle
+  EXPECT_NEAR(s.facts.red_light().y(), 0, 0.1);
+  EXPECT_FALSE(DriveV2(3).facts.has_red_light());  // stops short of it
+}
+
+TEST_F(FactsTest, ALaneThatWasNotKept) {
+  MakeV2();
+  const ScoreV2 s = DriveV2(10, 2.4);
+  EXPECT_EQ(s.raw.lk, 0);
+  ASSERT_TRUE(s.facts.has_lane());
+  EXPECT_GT(s.facts.lane().time_s(), 2);
+  EXPECT_LE(s.facts.lane().time_s(), 4);
+  EXPECT_GT(s.facts.lane().offset(), 0.5);
+  EXPECT_LT(s.facts.lane().offset(), 2.5);
+  EXPECT_EQ(DriveV2(10).raw.lk, 1);
+  EXPECT_FALSE(DriveV2(10).facts.has_lane());
 }
 
 TEST_F(FactsTest, ComfortLimitAndByHowMuch) {

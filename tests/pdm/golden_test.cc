@@ -59,7 +59,7 @@ TEST(GoldenV1, Diagnostics) {
       Trace trace;
       Metrics m = Evaluate((*prepared)->map(), (*prepared)->observation(), states, (*prepared)->options(), &trace);
       std::string areas;
-      for (uint8_t f : trace.areas) areas += static_cast<char>('0' + f);
+      for (uint8_t f : trace.areas.flags) areas += static_cast<char>('0' + f);
       EXPECT_EQ(areas, diag["areas"].get<std::string>());
       auto index = [](const json& v) { return v.is_null() ? -1 : v.get<int>(); };
       EXPECT_EQ(trace.first_at_fault, index(diag["collision_time_idx"][1]));

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import pickle
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -142,6 +143,30 @@ class ClientTest(unittest.TestCase):
         by_id = self.client.score(self.id, [Service.gt[self.id]])
         self.assertEqual(by_id, self.client.score(scene, [Service.gt[self.id]]))
         self.assertEqual(by_id, self.client.score(scene.SerializeToString(), [Service.gt[self.id]]))
+
+    def test_epdms_needs_scenes_of_its_edition(self):
+        gt = Service.gt[self.id]
+        with self.assertRaises(RequestError) as refused:
+            self.client.score(self.id, [gt], pdm_rules="v2")
+        self.assertIn("swerve scenes resolve --v2", str(refused.exception))
+        with self.assertRaises(ValueError):
+            self.client.score(self.id, [gt], pdm_rules="2")
+        with tempfile.TemporaryDirectory() as folder:
+            copy = pathlib.Path(folder) / "scenes"
+            shutil.copytree(Service.folder.name + "/scenes", copy)
+            subprocess.run([BINARY, "scenes", "resolve", "--v2", copy], check=True, stdout=subprocess.DEVNULL)
+            scene = SceneSet(str(copy))[self.id]
+        before = Candidate(gt, prev_poses=[(x + 0.1, y, h) for x, y, h in gt])
+        scores = self.client.score(scene, [gt, before], weights=(1, 0, 0), pdm_rules="v2")
+        for score in scores:
+            self.assertEqual(score.total, score.epdms)
+            self.assertGreater(score.epdms, 0.5)
+            self.assertIn(score.lk, (0.0, 1.0))
+            self.assertEqual(score.tlc, 1.0)
+            self.assertIsNone(score.ec)  # the scene has no previous frame
+        v1 = self.client.score(scene, [gt], pdm_rules="v1")[0]
+        self.assertIsNone(v1.epdms)
+        self.assertEqual(v1, self.client.score(self.id, [gt])[0])
 
     def test_reward_functions_and_their_terms(self):
         scene = Service.scenes[self.id]

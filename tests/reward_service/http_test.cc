@@ -11,6 +11,7 @@
 #include "absl/synchronization/notification.h"
 #include "base/random.h"
 #include "base/status_matchers.h"
+#include "pdm/score_v2.h"
 #include "reward_service/http_api.h"
 #include "reward_service/retry_hint.h"
 #include "tests/pdm/golden_files.h"
@@ -95,6 +96,22 @@ TEST_F(HttpTest, OneTrajectoryByThePublishedContract) {
   const json verbose = BodyOf(Ask("/score", {{"token", "known"}, {"poses", Poses()}, {"verbose", true}}));
   EXPECT_EQ(verbose["token"], "known");
   EXPECT_TRUE(verbose["facts"].contains("progress"));
+}
+
+TEST_F(HttpTest, EpdmsWhereRulesAskForIt) {
+  Start();
+  const json body = BodyOf(Ask("/score", {{"token", "known"}, {"poses", Poses()}, {"rules", "v2"}}));
+  const auto prepared = pdm::PreparedScene::Create(*scene_, pdm::Rules::kV2).value();
+  const pdm::ScoreV2 want = pdm::ScoreTrajectoryV2(*prepared, testing::PosesOf(scene_->human()));
+  EXPECT_EQ(body["epdms"], want.epdms) << body;
+  EXPECT_EQ(body["lane_keeping"], want.raw.lk);
+  EXPECT_EQ(body["traffic_light_compliance"], want.raw.tlc);
+  EXPECT_TRUE(body["forgiven"].is_array());
+  EXPECT_FALSE(body.contains("extended_comfort"));  // no plan of the previous frame was given
+  const std::string wrong = Ask("/score", {{"token", "known"}, {"poses", Poses()}, {"rules", "v3"}});
+  EXPECT_EQ(StatusOf(wrong), 400);
+  EXPECT_THAT(wrong, HasSubstr("there are v1, v1.0 and v2"));
+  EXPECT_EQ(StatusOf(Ask("/score", {{"token", "known"}, {"poses", Poses()}, {"rules", 2}})), 400);
 }
 
 TEST_F(HttpTest, AGroupKeepsItsOrderAndAWrongShapeIsAnOutcome) {

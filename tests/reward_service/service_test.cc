@@ -4,6 +4,7 @@
 
 #include "absl/synchronization/notification.h"
 #include "base/status_matchers.h"
+#include "pdm/score_v2.h"
 #include "reward_service/metrics.h"
 #include "reward_service/retry_hint.h"
 #include "swerve/v1/status.pb.h"
@@ -61,6 +62,75 @@ class RewardServiceTest : public ::testing::Test {
   std::unique_ptr<v1::RewardService::Stub> stub_;
   v1::ScoreGroupReply reply_;
 };
+
+// Every sub-score of v2 to the last bit of the library's, by request and as configured; one cache holds both editions.
+TEST_F(RewardServiceTest, ScoresByTheRulesOfV2) {
+  const v1::Scene* with_previous = nullptr;
+  for (const v1::Scene& s : testing::PublicScenes().scenes) {
+    if (s.has_prev() && s.has_resolved_v2() && s.candidates_size() > 2) with_previous = &s;
+  }
+  ASSERT_NE(with_previous, nullptr);
+  *scene_ = *with_previous;
+  v1::ScoreGroupRequest request;
+  request.set_scene_id("known");
+  request.mutable_weights()->set_traj(1);
+  for (const v1::Candidate& candidate : scene_->candidates()) {
+    v1::ScoreCandidate* c = request.add_candidates();
+    *c->mutable_poses() = candidate.poses();
+    *c->mutable_prev_poses() = candidate.prev_poses();
+  }
+  const auto prepared = pdm::PreparedScene::Create(*scene_, pdm::Rules::kV2).value();
+  const auto expect_v2 = [&] {
+    ASSERT_EQ(reply_.rewards_size(), scene_->candidates_size());
+    int with_ec = 0;
+    for (int i = 0; i < reply_.rewards_size(); ++i) {
+      const v1::Reward& got = reply_.rewards(i);
+      const v1::Candidate& c = scene_->candidates(i);
+      const auto previous = pdm::SimulatePrevious(*scene_, testing::PosesOf(c.prev_poses()));
+      const pdm::ScoreV2 want = pdm::ScoreTrajectoryV2(*prepared, testing::PosesOf(c.poses()),
+                                                       previous.has_value() ? &*previous : nullptr, true);
+      EXPECT_EQ(got.invalid(), want.invalid);
+      if (want.invalid != v1::INVALID_REASON_UNSPECIFIED) continue;
+      EXPECT_EQ(got.traj(), want.epdms);
+      EXPECT_EQ(got.scores().epdms(), want.epdms);
+      EXPECT_EQ(got.scores().lk(), want.raw.lk);
+      EXPECT_EQ(got.scores().tlc(), want.raw.tlc);
+      EXPECT_EQ(got.scores().comfort(), want.raw.hc);
+      EXPECT_EQ(got.scores().has_ec(), want.ec.has_value());
+      EXPECT_EQ(got.scores().ec(), want.ec.value_or(0));
+      EXPECT_EQ(got.facts().SerializeAsString(), want.facts.SerializeAsString());
+      EXPECT_EQ(got.facts().has_lane(), want.raw.lk == 0);
+      with_ec += got.scores().has_ec();
+    }
+    EXPECT_GT(with_ec, 0);
+  };
+  Start();
+  ASSERT_OK(Call(request));  // as configured: v1
+  EXPECT_FALSE(reply_.rewards(0).scores().has_epdms());
+  EXPECT_EQ(reply_.rewards(0).traj(), reply_.rewards(0).scores().pdms());
+  for (int i = 0; i < 2; ++i) {
+    request.set_pdm_rules(v1::V2);
+    ASSERT_OK(Call(request));
+    expect_v2();
+  }
+  EXPECT_EQ(lookups_, 2);  // once per edition
+  request.set_pdm_rules(static_cast<v1::PdmRules>(9));
+  EXPECT_THAT(Call(request), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("pdm_rules: 9")));
+  scene_->clear_resolved_v2();
+  request.set_pdm_rules(v1::V2);
+  request.clear_source();
+  *request.mutable_scene() = *scene_;
+  EXPECT_THAT(Call(request), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("resolved_v2")));
+}
+
+TEST_F(RewardServiceTest, ARunMayBeConfiguredForV2) {
+  ScoringOptions options;
+  options.pdm_rules = pdm::Rules::kV2;
+  Start(options);
+  ASSERT_OK(Call(Request()));
+  EXPECT_TRUE(reply_.rewards(0).scores().has_epdms());
+  EXPECT_EQ(reply_.rewards(0).traj(), reply_.rewards(0).scores().epdms());
+}
 
 TEST_F(RewardServiceTest, ScoresAGroupAndPreparesASceneOnce) {
   Start();

@@ -7,6 +7,7 @@
 #include "absl/time/clock.h"
 #include "base/progress.h"
 #include "evaluation/eval.h"
+#include "policy/codec.h"
 #include "rollout_workers/diagnose.h"
 #include "rollout_workers/episode.h"
 #include "rollout_workers/refine.h"
@@ -76,9 +77,9 @@ class Comparer {
     std::vector<GenerateRequest> requests;
     for (const std::string& id : ids) {
       SWERVE_ASSIGN_OR_RETURN(std::shared_ptr<const v1::Scene> scene, store_.Get(id));
-      if (scene->gt_size() != kGroundTruthPoses) {
+      if (scene->gt_size() != kPoses) {
         return absl::InvalidArgumentError(absl::StrCat("scene ", id, " has ", scene->gt_size(),
-                                                       " ground-truth poses; a teacher needs ", kGroundTruthPoses));
+                                                       " ground-truth poses; a teacher needs ", kPoses));
       }
       v1::Lease lease;
       lease.set_scene_id(id);
@@ -125,7 +126,6 @@ class Comparer {
     return absl::OkStatus();
   }
 
-  static constexpr int kGroundTruthPoses = 8;
   Engine& engine_;
   const SceneStore& store_;
   RewardClient& reward_;

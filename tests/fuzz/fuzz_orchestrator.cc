@@ -4,6 +4,7 @@
 
 #include "orchestrator/service.h"
 #include "tests/fuzz/require.h"
+#include "tests/fuzz/rpc_call.h"
 #include "tests/fuzz/temporary_dir.h"
 
 namespace {
@@ -32,13 +33,11 @@ class Fixture {
   std::unique_ptr<OrchestratorService> service_;
 };
 
-template <typename Request, typename Reply>
-void Call(OrchestratorService* service, grpc::Status (OrchestratorService::*method)(grpc::ServerContext*, const Request*, Reply*),
-          const uint8_t* data, size_t size) {
-  Request request;
-  if (!request.ParseFromArray(data, static_cast<int>(size))) return;
-  Reply reply;
-  const grpc::Status status = (service->*method)(nullptr, &request, &reply);
+template <typename Method>
+void Call(OrchestratorService* service, Method method, const uint8_t* data, size_t size) {
+  const std::optional<grpc::Status> answer = swerve::testing::CallWithBytes(service, method, data, size);
+  if (!answer.has_value()) return;
+  const grpc::Status& status = *answer;
   const auto code = status.error_code();
   Require(code == grpc::StatusCode::OK || code == grpc::StatusCode::INVALID_ARGUMENT || code == grpc::StatusCode::NOT_FOUND ||
           code == grpc::StatusCode::ALREADY_EXISTS || code == grpc::StatusCode::FAILED_PRECONDITION);

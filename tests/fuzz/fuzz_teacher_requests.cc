@@ -12,6 +12,7 @@
 #include "teacher_gateway/rule.h"
 #include "teacher_gateway/service.h"
 #include "tests/fuzz/require.h"
+#include "tests/fuzz/rpc_call.h"
 #include "tests/fuzz/temporary_dir.h"
 #include "tests/teacher_gateway/fake_http.h"
 #include "tests/teacher_gateway/test_cases.h"
@@ -82,13 +83,10 @@ void Diagnose(std::shared_ptr<const Teacher> teacher, const uint8_t* data, size_
   }
 }
 
-template <typename Request, typename Reply>
-void Call(TeacherAdminService* service, grpc::Status (TeacherAdminService::*method)(grpc::ServerContext*, const Request*, Reply*),
-          const uint8_t* data, size_t size) {
-  Request request;
-  if (!request.ParseFromArray(data, static_cast<int>(size))) return;
-  Reply reply;
-  Typed((service->*method)(nullptr, &request, &reply));
+template <typename Method>
+void Call(TeacherAdminService* service, Method method, const uint8_t* data, size_t size) {
+  const std::optional<grpc::Status> answer = swerve::testing::CallWithBytes(service, method, data, size);
+  if (answer.has_value()) Typed(*answer);
 }
 }  // namespace
 

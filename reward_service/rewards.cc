@@ -35,13 +35,6 @@ bool WellFormed(absl::string_view text) {
   return absl::StripAsciiWhitespace(between).empty();
 }
 
-std::vector<pdm::Pose2> ToPoses(const google::protobuf::RepeatedPtrField<v1::Pose>& poses) {
-  std::vector<pdm::Pose2> out;
-  out.reserve(poses.size());
-  for (const v1::Pose& p : poses) out.push_back({p.x(), p.y(), p.heading()});
-  return out;
-}
-
 // `plans[k]` is that of candidates[parsed[k]].
 std::vector<pdm::Score> ScoreByV2(const RewardTarget& target, absl::Span<const v1::ScoreCandidate* const> candidates,
                                   absl::Span<const size_t> parsed, absl::Span<const absl::Span<const pdm::Pose2>> plans) {
@@ -83,6 +76,13 @@ size_t MemoryOf(const pdm::PreparedScene& scene) {
 }
 
 }  // namespace
+
+std::vector<pdm::Pose2> ToPoses(const google::protobuf::RepeatedPtrField<v1::Pose>& poses) {
+  std::vector<pdm::Pose2> out;
+  out.reserve(poses.size());
+  for (const v1::Pose& p : poses) out.push_back({p.x(), p.y(), p.heading()});
+  return out;
+}
 
 double FormatReward(absl::string_view text, v1::ParseStatus parse) {
   return (WellFormed(text) ? 0.5 : 0.0) + (parse == v1::EXACT ? 0.5 : 0.0);

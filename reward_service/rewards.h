@@ -26,6 +26,8 @@ double FormatReward(absl::string_view text, v1::ParseStatus parse);
 // otherwise (and for NaN) 0.
 double GoalReward(const pdm::Pose2& last, const pdm::Pose2& gt_last);
 
+std::vector<pdm::Pose2> ToPoses(const google::protobuf::RepeatedPtrField<v1::Pose>& poses);
+
 // A scene made ready for rewards. Shared between threads.
 struct RewardTarget {
   std::shared_ptr<const pdm::PreparedScene> scene;  // by the rules that candidates are scored by

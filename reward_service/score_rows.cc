@@ -5,6 +5,7 @@
 
 #include "pdm/resolve.h"
 #include "pdm/traffic.h"
+#include "reward_service/rewards.h"
 
 namespace swerve {
 namespace {
@@ -13,13 +14,6 @@ using pdm::PreparedScene;
 using Poses = std::vector<pdm::Pose2>;
 
 constexpr int64_t kMaxGapUs = 550000;
-
-template <typename Repeated>
-Poses ToPoses(const Repeated& poses) {
-  Poses out;
-  for (const v1::Pose& p : poses) out.push_back({p.x(), p.y(), p.heading()});
-  return out;
-}
 
 // The scene made ready under both rules; null where the scene has none.
 struct Targets {

@@ -32,6 +32,9 @@ inline absl::string_view TextOf(const redisReply& reply) { return {reply.str, st
 // another kind in the way. INTERNAL: any other. The server's text goes along; it holds no password.
 absl::Status StatusOf(const redisReply& reply);
 
+// The same of the reply and, when it is an array (a transaction's), of the replies in it: the first error.
+absl::Status StatusOfAll(const redisReply& reply);
+
 class RedisConnection {
  public:
   struct Options {
@@ -44,7 +47,7 @@ class RedisConnection {
   // without the password.
   static absl::StatusOr<std::unique_ptr<RedisConnection>> Open(const Options& options);
 
-  // Sends all commands before it reads the first reply. `replies` gets one for each command, in order; when the
+  // Sends all commands before it reads the first reply, long arguments without a copy. `replies` gets one for each command, in order; when the
   // connection breaks (UNAVAILABLE) it has those that arrived before, and the connection must be closed. Error replies
   // are replies.
   absl::Status Exchange(absl::Span<const RedisCommand* const> commands, std::vector<RedisReply>* replies);
@@ -53,11 +56,14 @@ class RedisConnection {
   absl::StatusOr<RedisReply> Run(const RedisCommand& command);
 
  private:
-  RedisConnection(std::string name, redisContext* context) : name_(std::move(name)), context_(context) {}
-  absl::Status Broken(absl::string_view what) const;
+  RedisConnection(std::string name, redisContext* context);
+  absl::Status Broken(absl::string_view what, absl::string_view why) const;
+  absl::Status Send(absl::Span<const RedisCommand* const> commands);
+  absl::StatusOr<RedisReply> Receive();
 
   const std::string name_;  // the URL without password
   const std::unique_ptr<redisContext, FreeRedis> context_;
+  const std::unique_ptr<char[]> received_;
 };
 
 }  // namespace swerve

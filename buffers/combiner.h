@@ -52,6 +52,12 @@ class Combiner {
     if (Waiter* next = Leave(me.lane); next != nullptr) next->woken.Notify();
   }
 
+  // Callers that wait for a batch of theirs to begin.
+  size_t queued() {
+    absl::MutexLock lock(&mu_);
+    return queue_.size();
+  }
+
  private:
   struct Waiter {
     Item* item = nullptr;

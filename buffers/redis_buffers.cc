@@ -20,7 +20,6 @@
 namespace swerve {
 namespace {
 
-constexpr int kGroupsPerFetch = 32;        // episodes in one reply, so that no reply grows without bound
 constexpr int kUpdateAttempts = 1000;
 constexpr int kRememberUpdateSeconds = 3600;  // far beyond the time in which a lost reply makes a client repeat
 
@@ -185,25 +184,29 @@ absl::Status RedisBuffers::StillWaiting(const std::vector<std::string>& names) {
 
 absl::Status RedisBuffers::Fetch(const std::vector<std::string>& names, std::vector<v1::Episode>* episodes) {
   std::vector<RedisCommand> commands;
-  for (size_t at = 0; at < names.size(); at += kGroupsPerFetch) {
-    RedisCommand command = {"MGET"};
-    for (size_t i = at; i < std::min(at + kGroupsPerFetch, names.size()); ++i) command.push_back(episode_ + names[i]);
-    commands.push_back(std::move(command));
-  }
-  SWERVE_ASSIGN_OR_RETURN(const std::vector<RedisReply> replies, client_.RunAll(std::move(commands)));
+  for (const std::string& name : names) commands.push_back({"GET", episode_ + name});
+  episodes->resize(names.size());
+  std::vector<absl::Status> read(names.size());
+  std::vector<char> there(names.size());
+  // One reply each, parsed as it comes: a batch in one reply would be in memory three times.
+  SWERVE_RETURN_IF_ERROR(client_.RunEach(std::move(commands), [&](size_t i, const redisReply& reply) {
+    read[i] = StatusOf(reply);
+    there[i] = reply.type != REDIS_REPLY_NIL;
+    if (reply.type == REDIS_REPLY_STRING && !(*episodes)[i].ParseFromArray(reply.str, static_cast<int>(reply.len))) {
+      read[i] = absl::DataLossError(absl::StrCat("redis: the episode of group 0x", names[i], " cannot be read"));
+    }
+  }));
   std::vector<std::string> gone;
-  for (size_t r = 0; r < replies.size(); ++r) {
-    SWERVE_RETURN_IF_ERROR(StatusOf(*replies[r]));
-    for (size_t i = 0; i < replies[r]->elements; ++i) {
-      const redisReply& item = *replies[r]->element[i];
-      const std::string& name = names[r * kGroupsPerFetch + i];
-      if (item.type != REDIS_REPLY_STRING) {
-        gone.push_back(name);
-      } else if (!episodes->emplace_back().ParseFromArray(item.str, static_cast<int>(item.len))) {
-        return absl::DataLossError(absl::StrCat("redis: the episode of group 0x", name, " cannot be read"));
-      }
+  size_t kept = 0;
+  for (size_t i = 0; i < names.size(); ++i) {
+    SWERVE_RETURN_IF_ERROR(read[i]);
+    if (!there[i]) {
+      gone.push_back(names[i]);
+    } else if (kept++ != i) {
+      (*episodes)[kept - 1] = std::move((*episodes)[i]);
     }
   }
+  episodes->resize(kept);
   return StillWaiting(gone);
 }
 

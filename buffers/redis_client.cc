@@ -35,16 +35,28 @@ RedisClient::RedisClient(Options options)
   for (int i = 0; i < options_.connections; ++i) lanes_.emplace_back(options_.seed + i);
 }
 
+void RedisClient::Run(Call* call) {
+  for (const RedisCommand& command : call->commands) {
+    for (const std::string& argument : command) call->bytes += argument.size();
+  }
+  if (!call->commands.empty()) calls_.Run(call);
+}
+
 absl::StatusOr<std::vector<RedisReply>> RedisClient::RunAll(std::vector<RedisCommand> commands) {
   Call call;
   call.commands = std::move(commands);
-  if (call.commands.empty()) return std::move(call.replies);
-  for (const RedisCommand& command : call.commands) {
-    for (const std::string& argument : command) call.bytes += argument.size();
-  }
-  calls_.Run(&call);
+  call.replies.resize(call.commands.size());
+  Run(&call);
   SWERVE_RETURN_IF_ERROR(call.status);
   return std::move(call.replies);
+}
+
+absl::Status RedisClient::RunEach(std::vector<RedisCommand> commands, Take take) {
+  Call call;
+  call.commands = std::move(commands);
+  call.take = std::move(take);
+  Run(&call);
+  return call.status;
 }
 
 absl::StatusOr<RedisReply> RedisClient::Run(RedisCommand command) {
@@ -72,38 +84,42 @@ absl::Status RedisClient::Connect(Lane& lane) {
 absl::Status RedisClient::Attempt(Lane& lane, std::vector<Call*>* open) {
   SWERVE_RETURN_IF_ERROR(Connect(lane));
   std::vector<const RedisCommand*> commands;
-  for (const Call* call : *open) {
+  for (Call* call : *open) {
+    call->answered = 0;
+    call->status = absl::OkStatus();
     for (const RedisCommand& command : call->commands) commands.push_back(&command);
   }
-  std::vector<RedisReply> replies;
-  absl::Status status = lane.connection->Exchange(commands, &replies);
-  RedisMetrics::Get().pipelines.Increment();
-  RedisMetrics::Get().commands.Increment(static_cast<double>(replies.size()));
-  std::vector<Call*> left;
-  size_t at = 0;
-  for (Call* call : *open) {
-    const size_t end = at + call->commands.size();
-    absl::Status passing = end <= replies.size() ? absl::OkStatus() : status;
-    for (size_t i = at; passing.ok() && i < end; ++i) {
-      if (absl::Status one = StatusOfAll(*replies[i]); absl::IsUnavailable(one)) passing = std::move(one);
-    }
-    if (!passing.ok()) {
-      left.push_back(call);
-      if (status.ok()) status = passing;
+  size_t at = 0;  // of the call whose replies arrive
+  absl::Status status = lane.connection->Exchange(commands, [&](size_t, RedisReply reply) {
+    Call& call = *(*open)[at];
+    const size_t i = call.answered++;
+    if (call.answered == call.commands.size()) ++at;
+    RedisMetrics::Get().commands.Increment();
+    if (absl::Status one = StatusOfAll(*reply); absl::IsUnavailable(one)) {
+      if (call.status.ok()) call.status = std::move(one);
+    } else if (call.take) {
+      call.take(i, *reply);
     } else {
-      call->replies.assign(std::make_move_iterator(replies.begin() + at), std::make_move_iterator(replies.begin() + end));
+      call.replies[i] = std::move(reply);
     }
-    at = end;
+  });
+  RedisMetrics::Get().pipelines.Increment();
+  std::vector<Call*> left;
+  for (Call* call : *open) {
+    if (call->answered < call->commands.size()) call->status = status;
+    if (!call->status.ok()) left.push_back(call);
+    if (status.ok()) status = call->status;
   }
   *open = std::move(left);
   return status;
 }
 
 void RedisClient::Serve(Lane& lane, const std::vector<Call*>& calls) {
+  // Those that were answered before the server went away are done, and stay so.
+  for (Call* call : calls) call->status = absl::UnavailableError("not sent");
   const absl::Status status = ServeAll(lane, calls);
   for (Call* call : calls) {
-    // Those answered before the server went away are done.
-    if (call->replies.empty()) call->status = status;
+    if (!call->status.ok()) call->status = status;
   }
 }
 

@@ -51,6 +51,11 @@ class RedisClient {
   // UNAVAILABLE: the server stayed away.
   absl::StatusOr<std::vector<RedisReply>> RunAll(std::vector<RedisCommand> commands);
 
+  // The same, but each reply goes to `take` as it arrives, so that few of them are held at once. It runs in the thread
+  // of any caller, and for all replies again when the commands are sent again.
+  using Take = std::function<void(size_t command, const redisReply& reply)>;
+  absl::Status RunEach(std::vector<RedisCommand> commands, Take take);
+
   // One command; an error reply as a status.
   absl::StatusOr<RedisReply> Run(RedisCommand command);
 
@@ -58,7 +63,9 @@ class RedisClient {
   struct Call {
     std::vector<RedisCommand> commands;
     std::vector<RedisReply> replies;
-    absl::Status status;
+    Take take;            // instead of replies
+    size_t answered = 0;  // commands
+    absl::Status status;  // not OK: to be sent again, or failed
     size_t bytes = 0;
   };
   // A connection, and who serves it (combiner.h).
@@ -69,6 +76,7 @@ class RedisClient {
     bool was_connected = false;
   };
 
+  void Run(Call* call);
   void Serve(Lane& lane, const std::vector<Call*>& calls);
   absl::Status ServeAll(Lane& lane, std::vector<Call*> open);
   absl::Status Connect(Lane& lane);

@@ -161,22 +161,21 @@ absl::StatusOr<RedisReply> RedisConnection::Receive() {
   }
 }
 
-absl::Status RedisConnection::Exchange(absl::Span<const RedisCommand* const> commands,
-                                       std::vector<RedisReply>* replies) {
+absl::Status RedisConnection::Exchange(absl::Span<const RedisCommand* const> commands, Take take) {
   SWERVE_RETURN_IF_ERROR(Send(commands));
   for (size_t i = 0; i < commands.size(); ++i) {
     SWERVE_ASSIGN_OR_RETURN(RedisReply reply, Receive());
-    replies->push_back(std::move(reply));
+    take(i, std::move(reply));
   }
   return absl::OkStatus();
 }
 
 absl::StatusOr<RedisReply> RedisConnection::Run(const RedisCommand& command) {
   const RedisCommand* const one[] = {&command};
-  std::vector<RedisReply> replies;
-  SWERVE_RETURN_IF_ERROR(Exchange(one, &replies));
-  SWERVE_RETURN_IF_ERROR(StatusOf(*replies[0]));
-  return std::move(replies[0]);
+  RedisReply reply;
+  SWERVE_RETURN_IF_ERROR(Exchange(one, [&](size_t, RedisReply r) { reply = std::move(r); }));
+  SWERVE_RETURN_IF_ERROR(StatusOf(*reply));
+  return reply;
 }
 
 }  // namespace swerve

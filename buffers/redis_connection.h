@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
@@ -47,10 +48,13 @@ class RedisConnection {
   // without the password.
   static absl::StatusOr<std::unique_ptr<RedisConnection>> Open(const Options& options);
 
-  // Sends all commands before it reads the first reply, long arguments without a copy. `replies` gets one for each command, in order; when the
-  // connection breaks (UNAVAILABLE) it has those that arrived before, and the connection must be closed. Error replies
-  // are replies.
-  absl::Status Exchange(absl::Span<const RedisCommand* const> commands, std::vector<RedisReply>* replies);
+  // Takes the reply to command `i`; error replies are replies.
+  using Take = absl::FunctionRef<void(size_t i, RedisReply reply)>;
+
+  // Sends all commands before it reads the first reply, long arguments without a copy. `take` gets each reply, in order,
+  // as it arrives; when the connection breaks (UNAVAILABLE) it got those that arrived before, and the connection must be
+  // closed.
+  absl::Status Exchange(absl::Span<const RedisCommand* const> commands, Take take);
 
   // One command; an error reply as a status.
   absl::StatusOr<RedisReply> Run(const RedisCommand& command);

@@ -10,7 +10,8 @@
 // listed, recognised should it come again, read back, parsed and taken out.
 // Passes and references alternate, R of each, each on a fresh server; figures are medians, a share is the quotient of
 // two. CPU time per episode stands beside each rate: it hardly depends on what else the machine does.
-//   bench_buffers [--groups N] [--threads T] [--rounds R] [--in-turn] [--only redis_everysec] [--size 8kB] [--json FILE]
+//   bench_buffers [--groups N] [--threads T] [--rounds R] [--in-turn] [--only redis_everysec] [--size 8kB]
+//                 [--json FILE]
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -238,7 +239,8 @@ int Main(int argc, char** argv) {
   app.add_option("--size", settings.size, "One size")->check(CLI::IsMember({"8kB", "64kB"}));
   app.add_option("--json", settings.json_file, "Write the figures to this file too");
   CLI11_PARSE(app, argc, argv);
-  json all = {{"threads", settings.threads}, {"rounds", settings.rounds}, {"in_turn", settings.in_turn}};
+  json all = {
+      {"threads", settings.threads}, {"rounds", settings.rounds}, {"in_turn", settings.in_turn}};
   for (const auto& [name, size] : {std::pair<const char*, size_t>{"8kB", 8 * 1024}, {"64kB", 64 * 1024}}) {
     if (!settings.size.empty() && settings.size != name) continue;
     for (const char* store : {"sqlite", "redis_always", "redis_everysec"}) {

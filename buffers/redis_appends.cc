@@ -13,6 +13,10 @@ constexpr int kTransactions = 1;   // at once; more at once would be smaller one
 constexpr size_t kEpisodes = 256;  // of a transaction
 constexpr size_t kBytes = 8 << 20;
 
+absl::Status Unexpected() {
+  return absl::InternalError("redis: append was answered with a reply of an unexpected kind");
+}
+
 absl::Status StatusOfAnswer(const redisReply& answer, uint64_t group) {
   if (answer.type == REDIS_REPLY_INTEGER) return absl::OkStatus();
   if (answer.type == REDIS_REPLY_ARRAY && answer.elements == 1) {
@@ -21,7 +25,7 @@ absl::Status StatusOfAnswer(const redisReply& answer, uint64_t group) {
         absl::StrCat("Append: ", answer.element[0]->integer, " bytes of episodes wait in Redis already "
                      "(buffers.max_waiting_mb); the learner's acknowledgements make room"));
   }
-  if (answer.type != REDIS_REPLY_STRING) return absl::InternalError("redis: append was answered with an unexpected reply");
+  if (answer.type != REDIS_REPLY_STRING) return Unexpected();
   return absl::AlreadyExistsError(
       absl::StrCat("group ", group, " is stored already (attempt and scene ", TextOf(answer), ")"));
 }
@@ -68,11 +72,10 @@ std::vector<RedisCommand> RedisAppends::Transaction(const std::vector<Item*>& ba
 absl::Status RedisAppends::Take(const std::vector<Item*>& batch, const std::vector<RedisReply>& replies) const {
   for (const RedisReply& reply : replies) SWERVE_RETURN_IF_ERROR(StatusOfAll(*reply));
   const redisReply& exec = *replies.back();
-  const redisReply* answers = exec.type == REDIS_REPLY_ARRAY && exec.elements > 0 ? exec.element[exec.elements - 1] : nullptr;
-  if (answers == nullptr || answers->type != REDIS_REPLY_ARRAY || answers->elements != batch.size()) {
-    return absl::InternalError("redis: an append was answered with an unexpected reply");
-  }
-  for (size_t i = 0; i < batch.size(); ++i) batch[i]->status = StatusOfAnswer(*answers->element[i], batch[i]->group);
+  if (exec.type != REDIS_REPLY_ARRAY || exec.elements != batch.size() + 1) return Unexpected();
+  const redisReply& answers = *exec.element[batch.size()];  // the script's, after those of the SETs
+  if (answers.type != REDIS_REPLY_ARRAY || answers.elements != batch.size()) return Unexpected();
+  for (size_t i = 0; i < batch.size(); ++i) batch[i]->status = StatusOfAnswer(*answers.element[i], batch[i]->group);
   return absl::OkStatus();
 }
 

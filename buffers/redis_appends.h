@@ -1,5 +1,5 @@
-// Appends of many threads, several to a transaction: their episodes go to Redis as they are, one small script takes them
-// in, and the server's append-only file is written, and synced, once for all of them.
+// Appends of many threads, several to a transaction (MULTI … EXEC): their episodes go to Redis as they are, one small
+// script takes them in, and the server's append-only file is written, and synced, once for all of them.
 #ifndef SWERVE_BUFFERS_REDIS_APPENDS_H_
 #define SWERVE_BUFFERS_REDIS_APPENDS_H_
 

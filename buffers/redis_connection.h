@@ -51,9 +51,9 @@ class RedisConnection {
   // Takes the reply to command `i`; error replies are replies.
   using Take = absl::FunctionRef<void(size_t i, RedisReply reply)>;
 
-  // Sends all commands before it reads the first reply, long arguments without a copy. `take` gets each reply, in order,
-  // as it arrives; when the connection breaks (UNAVAILABLE) it got those that arrived before, and the connection must be
-  // closed.
+  // Sends all commands before it reads the first reply, long arguments without a copy. `take` gets each reply, in
+  // order, as it arrives; when the connection breaks (UNAVAILABLE) it has had those that arrived before, and the
+  // connection must be closed.
   absl::Status Exchange(absl::Span<const RedisCommand* const> commands, Take take);
 
   // One command; an error reply as a status.

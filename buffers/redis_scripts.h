@@ -1,24 +1,25 @@
 // The store's transactions, run inside Redis: each is atomic, also in the append-only file. Keys of a run:
-//   swerve:{RUN}:ids         hash   group → "attempt scene" of every group ever stored; stays after the acknowledgement
-//   swerve:{RUN}:waiting     zset   "GROUP attempt scene" of what is not acknowledged, score 0: ordered as text, and so
-//                                   exact beyond 2^53
-//   swerve:{RUN}:e:GROUP attempt scene   text   bytes of what waits
+//   swerve:{RUN}:ids         hash   GROUP → "attempt scene" of every group ever stored; stays after the acknowledgement
+//   swerve:{RUN}:waiting     zset   NAMEs of what is not acknowledged, score 0: ordered as text, so exact beyond 2^53
+//   swerve:{RUN}:e:NAME      text   bytes of what waits
 //   swerve:{RUN}:bytes       text   sum of those bytes
 //   swerve:{RUN}:difficulty  hash   scene → DifficultyRecord
 //   swerve:{RUN}:done:N      text   a difficulty update that was made, for as long as it may be repeated
 //   swerve:{RUN}:owner       text   which run directory the run belongs to
-// GROUP is 16 hex digits. The braces keep all keys of a run in one slot, so scripts may make up names.
+// GROUP is 16 hex digits, NAME is "GROUP attempt scene": two attempts never write the same bytes. The braces keep all
+// keys of a run in one slot, so that scripts may make up names.
 #ifndef SWERVE_BUFFERS_REDIS_SCRIPTS_H_
 #define SWERVE_BUFFERS_REDIS_SCRIPTS_H_
 
 namespace swerve {
 
-// Takes in what the same transaction has SET before at e:…, unless something was there; so no episode's bytes pass
-// through Lua. Keys ids, waiting, bytes, e: (a beginning); arguments: limit of waiting bytes, then for each episode group,
-// "attempt scene", size. An answer for each: 1: stored. 0: stored before. Text: what the group's place holds instead.
-// {n}: full, n bytes wait. What is not stored leaves nothing at e:…. Redis itself refuses the transaction (OOM) at maxmemory.
+// Takes in what the same transaction has SET at e:NAME before (NX: what waits there stays), so that no episode's bytes
+// pass through Lua. Keys ids, waiting, bytes, e: (a beginning); arguments: limit of waiting bytes, then of each episode
+// GROUP, "attempt scene", size. An answer for each: 1: stored. 0: stored before. Text: what the group's place holds
+// instead. {n}: full, n bytes wait. What is not stored leaves nothing at e:NAME. At maxmemory Redis itself refuses the
+// transaction (OOM).
 // A script that fails (the server had forgotten it, say) has stored nothing: a group counts once it stands in ids, which
-// comes last. The bytes at e:… are then those of the same attempt, which is sent again and takes them over.
+// comes last. Bytes that are left at e:NAME then are that attempt's, and its repeat takes them over.
 inline constexpr char kAppendScript[] = R"lua(#!lua
 local limit, n, groups = tonumber(ARGV[1]), (#ARGV - 1) / 3, {}
 for i = 1, n do groups[i] = ARGV[3 * i - 1] end

@@ -1,5 +1,5 @@
 // The store's transactions, run inside Redis: each is atomic, also in the append-only file. Keys of a run:
-//   swerve:{RUN}:ids         hash   GROUP → "attempt scene" of every group ever stored; stays after the acknowledgement
+//   swerve:{RUN}:ids         hash   GROUP → "size attempt scene" of every group ever stored; stays when acknowledged
 //   swerve:{RUN}:waiting     zset   NAMEs of what is not acknowledged, score 0: ordered as text, so exact beyond 2^53
 //   swerve:{RUN}:e:NAME      text   bytes of what waits
 //   swerve:{RUN}:bytes       text   sum of those bytes
@@ -28,7 +28,7 @@ local waiting = tonumber(redis.call('GET', KEYS[3]) or '0')
 local before, now, refused, scores, ids, answers, dropped = waiting, {}, {}, {}, {}, {}, {}
 for i = 1, n do
   local group, id, size = groups[i], ARGV[3 * i], tonumber(ARGV[3 * i + 1])
-  local name, holder = group .. ' ' .. id, held[i] or now[group]
+  local name, holder = group .. ' ' .. id, held[i] and string.match(held[i], '^%d+ (.*)$') or now[group]
   if holder == id then
     answers[i] = 0
     if held[i] and not redis.call('ZSCORE', KEYS[2], name) then dropped[#dropped + 1] = KEYS[4] .. name end
@@ -37,7 +37,7 @@ for i = 1, n do
     waiting = waiting + size
     now[group] = id
     scores[#scores + 1], scores[#scores + 2] = 0, name
-    ids[#ids + 1], ids[#ids + 2] = group, id
+    ids[#ids + 1], ids[#ids + 2] = group, ARGV[3 * i + 1] .. ' ' .. id
   else
     answers[i] = holder or {waiting}
     refused[group] = true
@@ -56,13 +56,14 @@ return answers
 // Keys ids, waiting, bytes, e:; arguments groups. 1: acknowledged. Text: a group that was never stored; nothing was
 // done. Allowed at maxmemory, since it makes room.
 inline constexpr char kAckScript[] = R"lua(#!lua flags=allow-oom
-local chunk, names = 1000, {} -- unpack takes about 8000
+local chunk, names, sizes = 1000, {}, {} -- unpack takes about 8000
 for from = 1, #ARGV, chunk do
   local held = redis.call('HMGET', KEYS[1], unpack(ARGV, from, math.min(from + chunk - 1, #ARGV)))
   for i = 1, #held do
     local group = ARGV[from + i - 1]
     if not held[i] then return group end
-    names[from + i - 1] = group .. ' ' .. held[i]
+    local size, id = string.match(held[i], '^(%d+)( .*)$')
+    names[from + i - 1], sizes[from + i - 1] = group .. id, size
   end
 end
 for from = 1, #names, chunk do
@@ -74,7 +75,7 @@ for from = 1, #names, chunk do
       seen[name] = true
       gone[#gone + 1] = name
       episodes[#episodes + 1] = KEYS[4] .. name
-      freed = freed + redis.call('STRLEN', KEYS[4] .. name)
+      freed = freed + sizes[from + i - 1]
     end
   end
   if #gone > 0 then

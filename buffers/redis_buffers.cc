@@ -13,14 +13,13 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
-#include "buffers/metrics.h"
+#include "buffers/redis_appends.h"
 #include "buffers/redis_scripts.h"
 #include "buffers/redis_settings.h"
 
 namespace swerve {
 namespace {
 
-constexpr int kGroupsPerFetch = 32;        // episodes in one reply, so that no reply grows without bound
 constexpr int kUpdateAttempts = 1000;
 constexpr int kRememberUpdateSeconds = 3600;  // far beyond the time in which a lost reply makes a client repeat
 
@@ -94,24 +93,25 @@ class RedisBuffers final : public Buffers, public EpisodeStore, public Difficult
   absl::Status Prepare(RedisConnection& connection);
   absl::StatusOr<std::string> Record(absl::string_view scene_id);
   absl::StatusOr<v1::DifficultyRecord> ParseRecord(absl::string_view scene_id, absl::string_view bytes) const;
-  absl::Status StillWaiting(const std::vector<std::string>& groups);
-  absl::Status Fetch(const std::vector<std::string>& groups, std::vector<v1::Episode>* episodes);
+  absl::Status StillWaiting(const std::vector<std::string>& names);
+  absl::Status Fetch(const std::vector<std::string>& names, std::vector<v1::Episode>* episodes);
 
   const RedisBuffersOptions options_;
   const Script append_{kAppendScript}, ack_{kAckScript}, stats_{kStatsScript}, update_{kUpdateScript};
-  const std::string ids_, waiting_, episodes_, bytes_, difficulty_;
+  const std::string ids_, waiting_, bytes_, episode_, difficulty_;
   const uint64_t self_ = FreshId();  // tells this store's updates from those of all others
   std::atomic<uint64_t> updates_{0};
   std::atomic<bool> warned_{false};
   RedisClient client_;
+  RedisAppends appends_;
 };
 
 RedisBuffers::RedisBuffers(RedisBuffersOptions options)
     : options_(std::move(options)),
       ids_(Key("ids")),
       waiting_(Key("waiting")),
-      episodes_(Key("episodes")),
       bytes_(Key("bytes")),
+      episode_(Key("e:")),
       difficulty_(Key("difficulty")),
       client_([this] {
         RedisClient::Options client = options_.client;
@@ -121,7 +121,8 @@ RedisBuffers::RedisBuffers(RedisBuffersOptions options)
           return absl::StartsWith(status.message(), where) ? status : Annotate(status, where);
         };
         return client;
-      }()) {}
+      }()),
+      appends_(&client_, Key(""), append_.sha, options_.max_waiting_bytes) {}
 
 absl::Status RedisBuffers::Prepare(RedisConnection& connection) {
   SWERVE_ASSIGN_OR_RETURN(const int major, MajorVersion(connection));
@@ -166,55 +167,46 @@ absl::Status RedisBuffers::Append(const v1::Episode& episode) {
     return absl::InvalidArgumentError(absl::StrCat("Append: group ", episode.group(), " has ", bytes.size(),
                                                    " bytes, more than buffers.max_waiting_mb allows in all"));
   }
-  RedisCommand command = {"EVALSHA", append_.sha, "4", ids_, waiting_, episodes_, bytes_, Hex(episode.group()),
-                          Identity(episode)};
-  command.push_back(std::move(bytes));  // an initializer list would copy it
-  command.push_back(absl::StrCat(options_.max_waiting_bytes));
-  SWERVE_ASSIGN_OR_RETURN(const RedisReply reply, client_.Run(std::move(command)));
-  if (reply->type == REDIS_REPLY_INTEGER) return absl::OkStatus();
-  if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 1) {
-    RedisMetrics::Get().full.Increment();
-    return absl::ResourceExhaustedError(
-        absl::StrCat("Append: ", reply->element[0]->integer, " bytes of episodes wait in Redis already "
-                     "(buffers.max_waiting_mb); the learner's acknowledgements make room"));
-  }
-  if (reply->type != REDIS_REPLY_STRING) return Unexpected("append");
-  return absl::AlreadyExistsError(
-      absl::StrCat("group ", episode.group(), " is stored already (attempt and scene ", TextOf(*reply), ")"));
+  return appends_.Append(episode.group(), Identity(episode), std::move(bytes));
 }
 
-// Groups whose bytes were not there: acknowledged since they were listed, or the store is damaged.
-absl::Status RedisBuffers::StillWaiting(const std::vector<std::string>& groups) {
-  for (const std::string& group : groups) {
-    SWERVE_ASSIGN_OR_RETURN(const RedisReply score, client_.Run({"ZSCORE", waiting_, group}));
+// Episodes ("GROUP attempt scene") whose bytes were not there: acknowledged since they were listed, or the store is
+// damaged.
+absl::Status RedisBuffers::StillWaiting(const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    SWERVE_ASSIGN_OR_RETURN(const RedisReply score, client_.Run({"ZSCORE", waiting_, name}));
     if (score->type != REDIS_REPLY_NIL) {
-      return absl::DataLossError(absl::StrCat("redis: the episode of group 0x", group, " is listed but not there"));
+      return absl::DataLossError(absl::StrCat("redis: the episode of group 0x", name, " is listed but not there"));
     }
   }
   return absl::OkStatus();
 }
 
-absl::Status RedisBuffers::Fetch(const std::vector<std::string>& groups, std::vector<v1::Episode>* episodes) {
+absl::Status RedisBuffers::Fetch(const std::vector<std::string>& names, std::vector<v1::Episode>* episodes) {
   std::vector<RedisCommand> commands;
-  for (size_t at = 0; at < groups.size(); at += kGroupsPerFetch) {
-    RedisCommand command = {"HMGET", episodes_};
-    command.insert(command.end(), groups.begin() + at, groups.begin() + std::min(at + kGroupsPerFetch, groups.size()));
-    commands.push_back(std::move(command));
-  }
-  SWERVE_ASSIGN_OR_RETURN(const std::vector<RedisReply> replies, client_.RunAll(std::move(commands)));
+  for (const std::string& name : names) commands.push_back({"GET", episode_ + name});
+  episodes->resize(names.size());
+  std::vector<absl::Status> read(names.size());
+  std::vector<char> there(names.size());
+  // One reply each, parsed as it comes: a batch in one reply would be in memory three times.
+  SWERVE_RETURN_IF_ERROR(client_.RunEach(std::move(commands), [&](size_t i, const redisReply& reply) {
+    read[i] = StatusOf(reply);
+    there[i] = reply.type != REDIS_REPLY_NIL;
+    if (reply.type == REDIS_REPLY_STRING && !(*episodes)[i].ParseFromArray(reply.str, static_cast<int>(reply.len))) {
+      read[i] = absl::DataLossError(absl::StrCat("redis: the episode of group 0x", names[i], " cannot be read"));
+    }
+  }));
   std::vector<std::string> gone;
-  for (size_t r = 0; r < replies.size(); ++r) {
-    SWERVE_RETURN_IF_ERROR(StatusOf(*replies[r]));
-    for (size_t i = 0; i < replies[r]->elements; ++i) {
-      const redisReply& item = *replies[r]->element[i];
-      const std::string& group = groups[r * kGroupsPerFetch + i];
-      if (item.type != REDIS_REPLY_STRING) {
-        gone.push_back(group);
-      } else if (!episodes->emplace_back().ParseFromArray(item.str, static_cast<int>(item.len))) {
-        return absl::DataLossError(absl::StrCat("redis: the episode of group 0x", group, " cannot be read"));
-      }
+  size_t kept = 0;
+  for (size_t i = 0; i < names.size(); ++i) {
+    SWERVE_RETURN_IF_ERROR(read[i]);
+    if (!there[i]) {
+      gone.push_back(names[i]);
+    } else if (kept++ != i) {
+      (*episodes)[kept - 1] = std::move((*episodes)[i]);
     }
   }
+  episodes->resize(kept);
   return StillWaiting(gone);
 }
 
@@ -225,15 +217,15 @@ absl::StatusOr<std::vector<v1::Episode>> RedisBuffers::Read(uint64_t min_group, 
                           client_.Run({"ZRANGE", waiting_, absl::StrCat("[", Hex(min_group)), "+", "BYLEX", "LIMIT",
                                        "0", absl::StrCat(max)}));
   if (listed->type != REDIS_REPLY_ARRAY) return Unexpected("ZRANGE");
-  std::vector<std::string> groups;
-  for (size_t i = 0; i < listed->elements; ++i) groups.emplace_back(TextOf(*listed->element[i]));
-  SWERVE_RETURN_IF_ERROR(Fetch(groups, &episodes));
+  std::vector<std::string> names;
+  for (size_t i = 0; i < listed->elements; ++i) names.emplace_back(TextOf(*listed->element[i]));
+  SWERVE_RETURN_IF_ERROR(Fetch(names, &episodes));
   return episodes;
 }
 
 absl::Status RedisBuffers::Ack(absl::Span<const uint64_t> groups) {
   if (groups.empty()) return absl::OkStatus();
-  RedisCommand command = {"EVALSHA", ack_.sha, "4", ids_, waiting_, episodes_, bytes_};
+  RedisCommand command = {"EVALSHA", ack_.sha, "4", ids_, waiting_, bytes_, episode_};
   for (const uint64_t group : groups) command.push_back(Hex(group));
   SWERVE_ASSIGN_OR_RETURN(const RedisReply reply, client_.Run(std::move(command)));
   if (reply->type == REDIS_REPLY_INTEGER) return absl::OkStatus();

@@ -6,6 +6,8 @@
 // writes. With no, death takes nothing and loss of power all that the kernel had not written.
 // tests/buffers/redis_durability_test.cc shows each.
 //
+// Appends that threads make at the same time share a transaction: one write, and one sync, of the server's file.
+//
 // Un-acknowledged episodes belong to no consumer: whoever reads gets them all, so another learner takes over a dead
 // one's at once and without a time-out; the checkpoint says which of them it has trained on.
 //

@@ -28,40 +28,35 @@ absl::Duration Backoff::Next() {
   return pause;
 }
 
-RedisClient::RedisClient(Options options) : options_(WithDefaults(std::move(options))), backoff_(options_.seed) {}
+RedisClient::RedisClient(Options options)
+    : options_(WithDefaults(std::move(options))),
+      calls_({options_.connections, kPipelineCalls, kPipelineBytes},
+             [this](int lane, const std::vector<Call*>& calls) { Serve(lanes_[lane], calls); }) {
+  for (int i = 0; i < options_.connections; ++i) lanes_.emplace_back(options_.seed + i);
+}
+
+void RedisClient::Run(Call* call) {
+  for (const RedisCommand& command : call->commands) {
+    for (const std::string& argument : command) call->bytes += argument.size();
+  }
+  if (!call->commands.empty()) calls_.Run(call);
+}
 
 absl::StatusOr<std::vector<RedisReply>> RedisClient::RunAll(std::vector<RedisCommand> commands) {
   Call call;
   call.commands = std::move(commands);
-  if (call.commands.empty()) return std::move(call.replies);
   call.replies.resize(call.commands.size());
-  for (const RedisCommand& command : call.commands) {
-    for (const std::string& argument : command) call.bytes += argument.size();
-  }
-  {
-    absl::MutexLock lock(&mu_);
-    queue_.push_back(&call);
-  }
-  const auto my_turn = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return call.done || !led_; };
-  while (true) {
-    std::vector<Call*> batch;
-    {
-      absl::MutexLock lock(&mu_);
-      mu_.Await(absl::Condition(&my_turn));
-      if (call.done) break;
-      led_ = true;
-      batch = TakeBatch();
-    }
-    const absl::Status status = Serve(batch);
-    absl::MutexLock lock(&mu_);
-    for (Call* served : batch) {
-      served->status = status;
-      served->done = true;
-    }
-    led_ = false;
-  }
+  Run(&call);
   SWERVE_RETURN_IF_ERROR(call.status);
   return std::move(call.replies);
+}
+
+absl::Status RedisClient::RunEach(std::vector<RedisCommand> commands, Take take) {
+  Call call;
+  call.commands = std::move(commands);
+  call.take = std::move(take);
+  Run(&call);
+  return call.status;
 }
 
 absl::StatusOr<RedisReply> RedisClient::Run(RedisCommand command) {
@@ -72,71 +67,75 @@ absl::StatusOr<RedisReply> RedisClient::Run(RedisCommand command) {
   return std::move(replies[0]);
 }
 
-std::vector<RedisClient::Call*> RedisClient::TakeBatch() {
-  std::vector<Call*> batch;
-  size_t bytes = 0;
-  while (!queue_.empty() && batch.size() < kPipelineCalls && (batch.empty() || bytes + queue_.front()->bytes <= kPipelineBytes)) {
-    bytes += queue_.front()->bytes;
-    batch.push_back(queue_.front());
-    queue_.pop_front();
-  }
-  return batch;
-}
-
-absl::Status RedisClient::Connect() {
-  if (connection_ != nullptr) return absl::OkStatus();
+absl::Status RedisClient::Connect(Lane& lane) {
+  if (lane.connection != nullptr) return absl::OkStatus();
   SWERVE_ASSIGN_OR_RETURN(std::unique_ptr<RedisConnection> connection, RedisConnection::Open(options_.connection));
   if (options_.prepare) SWERVE_RETURN_IF_ERROR(options_.prepare(*connection));
-  if (was_connected_) {
+  if (lane.was_connected) {
     RedisMetrics::Get().reconnects.Increment();
     spdlog::info("connected again to {}", options_.connection.url.ToString());
   }
-  was_connected_ = true;
-  connection_ = std::move(connection);
+  lane.was_connected = true;
+  lane.connection = std::move(connection);
   return absl::OkStatus();
 }
 
-// Sends what is open; leaves in `open` what got no conclusive reply.
-absl::Status RedisClient::Attempt(std::vector<std::pair<const RedisCommand*, RedisReply*>>* open) {
-  SWERVE_RETURN_IF_ERROR(Connect());
+// Sends what is open; leaves in `open` what got no conclusive replies.
+absl::Status RedisClient::Attempt(Lane& lane, std::vector<Call*>* open) {
+  SWERVE_RETURN_IF_ERROR(Connect(lane));
   std::vector<const RedisCommand*> commands;
-  for (const auto& [command, reply] : *open) commands.push_back(command);
-  std::vector<RedisReply> replies;
-  absl::Status status = connection_->Exchange(commands, &replies);
-  std::vector<std::pair<const RedisCommand*, RedisReply*>> left;
-  for (size_t i = 0; i < open->size(); ++i) {
-    if (i >= replies.size()) {
-      left.push_back((*open)[i]);
-    } else if (const absl::Status one = StatusOf(*replies[i]); absl::IsUnavailable(one)) {
-      left.push_back((*open)[i]);
-      if (status.ok()) status = one;
-    } else {
-      *(*open)[i].second = std::move(replies[i]);
-    }
+  for (Call* call : *open) {
+    call->answered = 0;
+    call->status = absl::OkStatus();
+    for (const RedisCommand& command : call->commands) commands.push_back(&command);
   }
+  size_t at = 0;  // of the call whose replies arrive
+  absl::Status status = lane.connection->Exchange(commands, [&](size_t, RedisReply reply) {
+    Call& call = *(*open)[at];
+    const size_t i = call.answered++;
+    if (call.answered == call.commands.size()) ++at;
+    RedisMetrics::Get().commands.Increment();
+    if (absl::Status one = StatusOfAll(*reply); absl::IsUnavailable(one)) {
+      if (call.status.ok()) call.status = std::move(one);
+    } else if (call.take) {
+      call.take(i, *reply);
+    } else {
+      call.replies[i] = std::move(reply);
+    }
+  });
   RedisMetrics::Get().pipelines.Increment();
-  RedisMetrics::Get().commands.Increment(static_cast<double>(open->size() - left.size()));
+  std::vector<Call*> left;
+  for (Call* call : *open) {
+    if (call->answered < call->commands.size()) call->status = status;
+    if (!call->status.ok()) left.push_back(call);
+    if (status.ok()) status = call->status;
+  }
   *open = std::move(left);
   return status;
 }
 
-absl::Status RedisClient::Serve(const std::vector<Call*>& calls) {
-  std::vector<std::pair<const RedisCommand*, RedisReply*>> open;
+void RedisClient::Serve(Lane& lane, const std::vector<Call*>& calls) {
+  // Those that were answered before the server went away are done, and stay so.
+  for (Call* call : calls) call->status = absl::UnavailableError("not sent");
+  const absl::Status status = ServeAll(lane, calls);
   for (Call* call : calls) {
-    for (size_t i = 0; i < call->commands.size(); ++i) open.push_back({&call->commands[i], &call->replies[i]});
+    if (!call->status.ok()) call->status = status;
   }
+}
+
+absl::Status RedisClient::ServeAll(Lane& lane, std::vector<Call*> open) {
   const absl::Time until = options_.now() + options_.patience;
   bool told = false;
   while (true) {
-    const absl::Status status = Attempt(&open);
+    const absl::Status status = Attempt(lane, &open);
     if (status.ok()) {
-      backoff_.Reset();
+      lane.backoff.Reset();
       return status;
     }
     // A fresh connection also loads the scripts again and sees a server's new settings.
-    connection_.reset();
+    lane.connection.reset();
     if (!absl::IsUnavailable(status)) return status;
-    const absl::Duration pause = backoff_.Next();
+    const absl::Duration pause = lane.backoff.Next();
     if (options_.now() + pause >= until) {
       return absl::UnavailableError(
           absl::StrCat(status.message(), "; gave up after ", absl::FormatDuration(options_.patience)));

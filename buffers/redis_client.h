@@ -1,19 +1,17 @@
-// Commands to one Redis server from many threads over one connection. Threads that call at the same time share a
-// pipeline: one of them sends what all have queued and hands out the replies, so that a server which fsyncs once per
-// round of its loop fsyncs once for all of them. No thread of its own.
+// Commands to one Redis server from many threads over a few connections. Threads that call at the same time share a
+// pipeline (combiner.h): one of them sends what all have queued and hands out the replies, so that a server which
+// fsyncs once per round of its loop fsyncs once for all of them. No thread of its own.
 #ifndef SWERVE_BUFFERS_REDIS_CLIENT_H_
 #define SWERVE_BUFFERS_REDIS_CLIENT_H_
 
-#include <deque>
 #include <functional>
 #include <memory>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "base/random.h"
 #include "base/status.h"
+#include "buffers/combiner.h"
 #include "buffers/redis_connection.h"
 
 namespace swerve {
@@ -36,6 +34,8 @@ class RedisClient {
  public:
   struct Options {
     RedisConnection::Options connection;
+    // More than one, so that the server has work while this process looks at replies. Opened when first needed.
+    int connections = 2;
     absl::Duration patience = absl::Seconds(20);  // of reconnecting before UNAVAILABLE
     // Runs on every new connection before anything else; not retried unless it says UNAVAILABLE.
     std::function<absl::Status(RedisConnection&)> prepare;
@@ -45,10 +45,16 @@ class RedisClient {
   };
   explicit RedisClient(Options options);
 
-  // One reply per command, errors among them only such as will not pass by themselves. A command whose reply was lost
-  // with the connection is sent again, and so may run twice, also later than one sent after it: it must be idempotent.
-  // Commands that are passed together are sent together, in order. UNAVAILABLE: the server stayed away.
+  // One reply per command, errors among them only such as will not pass by themselves. The commands are sent together,
+  // in order, and when a reply among theirs is lost with the connection they are all sent again, so that a transaction
+  // stays whole. They may run twice, then, also later than what was sent after them, and must be idempotent together.
+  // UNAVAILABLE: the server stayed away.
   absl::StatusOr<std::vector<RedisReply>> RunAll(std::vector<RedisCommand> commands);
+
+  // The same, but each reply goes to `take` as it arrives, so that few of them are held at once. It runs in the thread
+  // of any caller, and for all replies again when the commands are sent again.
+  using Take = std::function<void(size_t command, const redisReply& reply)>;
+  absl::Status RunEach(std::vector<RedisCommand> commands, Take take);
 
   // One command; an error reply as a status.
   absl::StatusOr<RedisReply> Run(RedisCommand command);
@@ -57,25 +63,28 @@ class RedisClient {
   struct Call {
     std::vector<RedisCommand> commands;
     std::vector<RedisReply> replies;
-    absl::Status status;
+    Take take;            // instead of replies
+    size_t answered = 0;  // commands
+    absl::Status status;  // not OK: to be sent again, or failed
     size_t bytes = 0;
-    bool done = false;
+  };
+  // A connection, and who serves it (combiner.h).
+  struct Lane {
+    explicit Lane(uint64_t seed) : backoff(seed) {}
+    std::unique_ptr<RedisConnection> connection;
+    Backoff backoff;
+    bool was_connected = false;
   };
 
-  // For the leader alone, without the mutex.
-  absl::Status Serve(const std::vector<Call*>& calls);
-  absl::Status Connect();
-  absl::Status Attempt(std::vector<std::pair<const RedisCommand*, RedisReply*>>* open);
-  std::vector<Call*> TakeBatch() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Run(Call* call);
+  void Serve(Lane& lane, const std::vector<Call*>& calls);
+  absl::Status ServeAll(Lane& lane, std::vector<Call*> open);
+  absl::Status Connect(Lane& lane);
+  absl::Status Attempt(Lane& lane, std::vector<Call*>* open);
 
   const Options options_;
-  absl::Mutex mu_;
-  bool led_ ABSL_GUARDED_BY(mu_) = false;  // a leader is at work
-  std::deque<Call*> queue_ ABSL_GUARDED_BY(mu_);
-  // Of the leader: the thread that set led_.
-  std::unique_ptr<RedisConnection> connection_;
-  Backoff backoff_;
-  bool was_connected_ = false;
+  std::vector<Lane> lanes_;
+  Combiner<Call> calls_;
 };
 
 }  // namespace swerve

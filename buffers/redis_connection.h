@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
@@ -32,6 +33,9 @@ inline absl::string_view TextOf(const redisReply& reply) { return {reply.str, st
 // another kind in the way. INTERNAL: any other. The server's text goes along; it holds no password.
 absl::Status StatusOf(const redisReply& reply);
 
+// The same of the reply and, when it is an array (a transaction's), of the replies in it: the first error.
+absl::Status StatusOfAll(const redisReply& reply);
+
 class RedisConnection {
  public:
   struct Options {
@@ -44,20 +48,26 @@ class RedisConnection {
   // without the password.
   static absl::StatusOr<std::unique_ptr<RedisConnection>> Open(const Options& options);
 
-  // Sends all commands before it reads the first reply. `replies` gets one for each command, in order; when the
-  // connection breaks (UNAVAILABLE) it has those that arrived before, and the connection must be closed. Error replies
-  // are replies.
-  absl::Status Exchange(absl::Span<const RedisCommand* const> commands, std::vector<RedisReply>* replies);
+  // Takes the reply to command `i`; error replies are replies.
+  using Take = absl::FunctionRef<void(size_t i, RedisReply reply)>;
+
+  // Sends all commands before it reads the first reply, long arguments without a copy. `take` gets each reply, in
+  // order, as it arrives; when the connection breaks (UNAVAILABLE) it has had those that arrived before, and the
+  // connection must be closed.
+  absl::Status Exchange(absl::Span<const RedisCommand* const> commands, Take take);
 
   // One command; an error reply as a status.
   absl::StatusOr<RedisReply> Run(const RedisCommand& command);
 
  private:
-  RedisConnection(std::string name, redisContext* context) : name_(std::move(name)), context_(context) {}
-  absl::Status Broken(absl::string_view what) const;
+  RedisConnection(std::string name, redisContext* context);
+  absl::Status Broken(absl::string_view what, absl::string_view why) const;
+  absl::Status Send(absl::Span<const RedisCommand* const> commands);
+  absl::StatusOr<RedisReply> Receive();
 
   const std::string name_;  // the URL without password
   const std::unique_ptr<redisContext, FreeRedis> context_;
+  const std::unique_ptr<char[]> received_;
 };
 
 }  // namespace swerve

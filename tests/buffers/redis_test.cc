@@ -202,11 +202,12 @@ TEST_F(RedisBuffersTest, GroupsBeyondWhatADoubleHoldsKeepTheirOrder) {
 TEST_F(RedisBuffersTest, DamageIsNamedNotSkipped) {
   const auto buffers = Open(Options());
   ASSERT_OK(buffers->episodes().Append(MakeEpisode(1)));
-  server_.Command({"HSET", "swerve:{run}:episodes", "0000000000000001", "\xff\xff nonsense"});
+  server_.Command({"SET", "swerve:{run}:e:0000000000000001 1 scene", "\xff\xff nonsense"});
   EXPECT_THAT(buffers->episodes().Read(0, 9), StatusIs(absl::StatusCode::kDataLoss, HasSubstr("0000000000000001")));
-  server_.Command({"DEL", "swerve:{run}:episodes"});
+  server_.Command({"DEL", "swerve:{run}:e:0000000000000001 1 scene"});
   EXPECT_THAT(buffers->episodes().Read(0, 9), StatusIs(absl::StatusCode::kDataLoss, HasSubstr("not there")));
-  server_.Command({"SET", "swerve:{run}:episodes", "of another program"});
+  server_.Command({"DEL", "swerve:{run}:waiting"});
+  server_.Command({"SET", "swerve:{run}:waiting", "of another program"});
   EXPECT_THAT(buffers->episodes().Append(MakeEpisode(2)),
               StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("WRONGTYPE")));
 }
@@ -263,7 +264,7 @@ TEST_F(RedisBuffersTest, ProcessesRaceForTheSameGroupsAndOneWinsEach) {
 TEST_F(RedisBuffersTest, ThreadsShareAPipeline) {
   const auto buffers = Open(Options());
   RedisMetrics& metrics = RedisMetrics::Get();
-  const double commands = metrics.commands.Value(), pipelines = metrics.pipelines.Value();
+  const double pipelines = metrics.pipelines.Value();
   std::vector<std::thread> threads;
   for (uint64_t t = 0; t < 8; ++t) {
     threads.emplace_back([&, t] {
@@ -271,7 +272,6 @@ TEST_F(RedisBuffersTest, ThreadsShareAPipeline) {
     });
   }
   for (auto& t : threads) t.join();
-  EXPECT_EQ(metrics.commands.Value() - commands, 400);
   EXPECT_LT(metrics.pipelines.Value() - pipelines, 400);
   SWERVE_ASSERT_OK_AND_ASSIGN(const EpisodeStats stats, buffers->episodes().Stats());
   EXPECT_EQ(stats.appended, 400u);

@@ -9,7 +9,8 @@ constexpr double kCosAhead = 0.86602540378443864676;  // cos 30 degrees; behind 
 constexpr double kStoppedSpeed = 0.05, kStoppedForTtc = 0.005;
 constexpr double kLaneHalfWidth = 0.5;  // m beside the centre line that count as in the lane
 constexpr int kLaneSamples = 20;        // in a row beside it that are too many
-constexpr int kMostNear = 32;  // objects looked at in one go
+constexpr int kMostNear = 32;           // objects looked at in one go
+constexpr double kRounding = 1e-6;      // m
 
 enum class Bearing { kAhead, kBehind, kNeither };
 
@@ -116,10 +117,15 @@ Backwards DrivenBackwards(const Motion& motion, const AreasAlong& areas, Rules r
   }
   Backwards worst;
   if (!any) return worst;
+  double noted = 0;  // at worst.sample: at a constant speed the first whole window counts, not the one rounded up most
   for (int t = 0; t < kSamples; ++t) {
     double window = 0;
     for (int i = std::max(0, t - 10); i <= t; ++i) window += moved[i];
-    if (window > worst.distance) worst = {window, t};
+    worst.distance = std::max(worst.distance, window);
+    if (window > noted + kRounding) {
+      noted = window;
+      worst.sample = t;
+    }
   }
   return worst;
 }

@@ -5,7 +5,7 @@
 namespace swerve::pdm {
 namespace {
 
-constexpr int kChunk = 16;
+constexpr int kStretch = 16;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 bool SegmentsIntersect(Vec2 a, Vec2 b, Vec2 c, Vec2 d) {
@@ -217,7 +217,7 @@ Polyline::Polyline(std::vector<Vec2> points) : points_(std::move(points)) {
     if (i > 0) s += Norm(points_[i] - points_[i - 1]);
     arc_.push_back(s);
     // A chunk's bounds hold both ends of its segments.
-    if (i % kChunk == 0) {
+    if (i % kStretch == 0) {
       if (i > 0) chunks_.back().Add(points_[i]);
       chunks_.emplace_back();
     }
@@ -232,19 +232,19 @@ Polyline::Projection Polyline::Project(Vec2 p) const {
   // What lies in the chunk that may be nearest bounds what can be nearest at all.
   double bound = kInfinity, least = kInfinity;
   int likely = 0;
-  for (int first = 0; first < segments; first += kChunk) {
-    const double d = SquaredDistance(chunks_[first / kChunk], p);
+  for (int first = 0; first < segments; first += kStretch) {
+    const double d = SquaredDistance(chunks_[first / kStretch], p);
     if (d < least) least = d, likely = first;
   }
-  for (int i = likely, last = std::min(likely + kChunk, segments); i < last; ++i) {
+  for (int i = likely, last = std::min(likely + kStretch, segments); i < last; ++i) {
     const Vec2 a = points_[i], b = points_[i + 1];
     double f;
     if (a.x != b.x || a.y != b.y) bound = std::min(bound, SquaredDistanceToSegment(p, a, b, &f));
   }
-  for (int first = 0; first < segments; first += kChunk) {
+  for (int first = 0; first < segments; first += kStretch) {
     // Bounds are exact, distances round: the margin keeps a tie from being skipped.
-    if (SquaredDistance(chunks_[first / kChunk], p) > std::min(nearest, bound) * (1 + 1e-12) + 1e-18) continue;
-    for (int i = first, last = std::min(first + kChunk, segments); i < last; ++i) {
+    if (SquaredDistance(chunks_[first / kStretch], p) > std::min(nearest, bound) * (1 + 1e-12) + 1e-18) continue;
+    for (int i = first, last = std::min(first + kStretch, segments); i < last; ++i) {
       Vec2 a = points_[i], b = points_[i + 1];
       if (a.x == b.x && a.y == b.y) continue;
       double f, d = SquaredDistanceToSegment(p, a, b, &f);
@@ -259,12 +259,12 @@ Polyline::Projection Polyline::Project(Vec2 p) const {
 }
 
 bool Polyline::Within(Vec2 p, double reach, int* hint) const {
-  const int segments = static_cast<int>(points_.size()) - 1, chunks = (segments + kChunk - 1) / kChunk;
+  const int segments = static_cast<int>(points_.size()) - 1, chunks = (segments + kStretch - 1) / kStretch;
   const double bound = reach * reach * (1 + 1e-12);  // distances round, as in Project
   if (*hint < 0 || *hint >= chunks) *hint = 0;
   for (int n = 0, c = *hint; n < chunks; ++n, c = c + 1 < chunks ? c + 1 : 0) {
     if (SquaredDistance(chunks_[c], p) > bound + 1e-18) continue;
-    for (int i = c * kChunk, last = std::min(i + kChunk, segments); i < last; ++i) {
+    for (int i = c * kStretch, last = std::min(i + kStretch, segments); i < last; ++i) {
       const Vec2 a = points_[i], b = points_[i + 1];
       double f;
       if ((a.x != b.x || a.y != b.y) && std::sqrt(SquaredDistanceToSegment(p, a, b, &f)) <= reach) {

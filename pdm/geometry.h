@@ -118,7 +118,7 @@ class Polyline {
  private:
   std::vector<Vec2> points_;
   std::vector<double> arc_;
-  std::vector<Bounds> chunks_;  // bounds of every kChunk segments: most are skipped unread
+  std::vector<Bounds> chunks_;  // bounds of every kStretch segments: most are skipped unread
 };
 
 }  // namespace swerve::pdm

@@ -31,15 +31,19 @@ std::unique_ptr<grpc::Server> Build(const GrpcServer::Options& options, int port
   gate.calls_per_second = options.calls_per_second;
   builder.AddListeningPort(absl::StrCat(options.listen, ":", port),
                            GatedServerCredentials(options.tls, std::make_shared<CallGate>(std::move(gate))), bound);
-  for (const GrpcService& entry : services) builder.RegisterService(entry.service);
+  for (const GrpcService& entry : services) {
+    builder.RegisterService(entry.service);
+    if (entry.prepare) entry.prepare(builder);
+  }
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   return *bound > 0 ? std::move(server) : nullptr;
 }
 
 }  // namespace
 
-GrpcServer::GrpcServer(std::string listen, int port, std::unique_ptr<grpc::Server> server)
-    : listen_(std::move(listen)), port_(port), server_(std::move(server)) {}
+GrpcServer::GrpcServer(std::string listen, int port, std::unique_ptr<grpc::Server> server,
+                       std::vector<GrpcService> services)
+    : listen_(std::move(listen)), port_(port), server_(std::move(server)), services_(std::move(services)) {}
 
 GrpcServer::~GrpcServer() { Shutdown(absl::ZeroDuration()); }
 
@@ -63,10 +67,13 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Options& opt
     return absl::UnavailableError(absl::StrCat("cannot listen on ", options.listen, ":", options.port,
                                                "; is the port in use or the address not of this machine?"));
   }
+  for (const GrpcService& entry : services) {
+    if (entry.started) entry.started();
+  }
   grpc::HealthCheckServiceInterface* health = server->GetHealthCheckService();
   for (const GrpcService& entry : services) health->SetServingStatus(entry.name, true);
   health->SetServingStatus("", true);
-  return std::unique_ptr<GrpcServer>(new GrpcServer(options.listen, bound, std::move(server)));
+  return std::unique_ptr<GrpcServer>(new GrpcServer(options.listen, bound, std::move(server), services));
 }
 
 std::string GrpcServer::address() const {
@@ -80,6 +87,9 @@ void GrpcServer::Shutdown(absl::Duration grace) {
   SetNotServing();
   server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
   server_->Wait();
+  for (const GrpcService& entry : services_) {
+    if (entry.ended) entry.ended();
+  }
 }
 
 }  // namespace swerve

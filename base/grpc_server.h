@@ -6,6 +6,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,10 +21,15 @@ namespace swerve {
 struct GrpcService {
   grpc::Service* service = nullptr;
   std::string name;
+  // For one with its own completion queue: called before the server is built (again when it is tried on another port),
+  // once it serves, and once no call arrives any more and none is wanted, with the server still there for those that
+  // have not ended: blocks until they have. May be empty.
+  std::function<void(grpc::ServerBuilder&)> prepare;
+  std::function<void()> started, ended;
 };
 template <typename Definition>
 GrpcService Serving(typename Definition::Service* implementation) {
-  return {implementation, Definition::service_full_name()};
+  return {implementation, Definition::service_full_name(), nullptr, nullptr, nullptr};
 }
 
 class GrpcServer {
@@ -56,10 +62,11 @@ class GrpcServer {
   void Shutdown(absl::Duration grace);
 
  private:
-  GrpcServer(std::string listen, int port, std::unique_ptr<grpc::Server> server);
+  GrpcServer(std::string listen, int port, std::unique_ptr<grpc::Server> server, std::vector<GrpcService> services);
   const std::string listen_;
   const int port_;
   std::unique_ptr<grpc::Server> server_;
+  const std::vector<GrpcService> services_;
   std::atomic<bool> shut_down_{false};
 };
 

@@ -149,7 +149,9 @@ std::vector<Stage> Stages(Rules rules) {
                    })});
   }
   out.push_back({"facts", Each([](Block& b, const PreparedScene& s, int l) {
-                   Keep(MakeFacts(s, b.motion[l], b.metrics[l], b.trace[l]));
+                   v1::FailureFacts facts;
+                   MakeFacts(s, b.motion[l], b.metrics[l], b.trace[l], &facts);
+                   Keep(facts);
                  })});
   return out;
 }

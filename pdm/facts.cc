@@ -48,12 +48,12 @@ v1::EgoPart PartOf(const Box& ego, const Box& object) {
   return part;
 }
 
-v1::CollisionFact MakeCollision(const PreparedScene& scene, const Motion& motion, const Contact& contact) {
+void AddCollision(const PreparedScene& scene, const Motion& motion, const Contact& contact, v1::FailureFacts* facts) {
   const Observation& o = scene.observation();
   const Box ego = motion.EgoBox(contact.sample);
   const Box& box = o.box(contact.object, contact.sample);
   Vec2 place = scene.ToEgo(box.centre);
-  v1::CollisionFact fact;
+  v1::CollisionFact& fact = *facts->add_collisions();
   fact.set_object(o.info(contact.object).token);
   fact.set_type(o.info(contact.object).type);
   fact.set_time_s(TimeOf(contact.sample));
@@ -65,11 +65,10 @@ v1::CollisionFact MakeCollision(const PreparedScene& scene, const Motion& motion
   Vec2 relative = motion.vx[contact.sample] * ego.axis - o.velocity(contact.object, contact.sample);
   fact.set_closing_speed(distance > 0 ? Dot(relative, between) / distance : Norm(relative));
   fact.set_at_fault(contact.at_fault);
-  return fact;
 }
 
-v1::OffRoadFact MakeOffRoad(const PreparedScene& scene, const Motion& motion, const Trace& trace) {
-  v1::OffRoadFact fact;
+void AddOffRoad(const PreparedScene& scene, const Motion& motion, const Trace& trace, v1::FailureFacts* facts) {
+  v1::OffRoadFact& fact = *facts->mutable_off_road();
   bool first = true;
   double overshoot = 0;
   for (int t = 0; t < kSamples; ++t) {
@@ -95,7 +94,6 @@ v1::OffRoadFact MakeOffRoad(const PreparedScene& scene, const Motion& motion, co
     overshoot = std::max(overshoot, most);
   }
   fact.set_overshoot(overshoot);
-  return fact;
 }
 
 // What only some scores lose points by; computed again, since few candidates do.
@@ -130,38 +128,36 @@ void AddLaneFacts(const PreparedScene& scene, const Motion& motion, const Metric
 
 }  // namespace
 
-v1::FailureFacts MakeFacts(const PreparedScene& scene, const Motion& motion, const Metrics& metrics,
-                           const Trace& trace) {
-  v1::FailureFacts facts;
+void MakeFacts(const PreparedScene& scene, const Motion& motion, const Metrics& metrics, const Trace& trace,
+               v1::FailureFacts* facts) {
   std::vector<Contact> contacts = trace.contacts;
   std::sort(contacts.begin(), contacts.end(), [](const Contact& a, const Contact& b) {
     if (a.at_fault != b.at_fault) return a.at_fault;
     return a.sample != b.sample ? a.sample < b.sample : a.object < b.object;
   });
-  for (const Contact& c : contacts) *facts.add_collisions() = MakeCollision(scene, motion, c);
-  if (metrics.dac == 0) *facts.mutable_off_road() = MakeOffRoad(scene, motion, trace);
+  for (const Contact& c : contacts) AddCollision(scene, motion, c, facts);
+  if (metrics.dac == 0) AddOffRoad(scene, motion, trace, facts);
   if (trace.ttc_sample >= 0) {
     const ObjectInfo& object = scene.observation().info(trace.ttc_object);
-    v1::TtcFact* ttc = facts.mutable_ttc();
+    v1::TtcFact* ttc = facts->mutable_ttc();
     ttc->set_object(object.token);
     ttc->set_type(object.type);
     ttc->set_time_s(TimeOf(trace.ttc_sample));
     ttc->set_lookahead_s(TimeOf(trace.ttc_lookahead));
   }
-  AddLaneFacts(scene, motion, metrics, trace, &facts);
-  facts.mutable_progress()->set_candidate(metrics.progress);
-  facts.mutable_progress()->set_reference(scene.reference().progress);
+  AddLaneFacts(scene, motion, metrics, trace, facts);
+  facts->mutable_progress()->set_candidate(metrics.progress);
+  facts->mutable_progress()->set_reference(scene.reference().progress);
   for (int i = 0; i < kComfortLimits; ++i) {
     if (trace.comfort.holds[i]) continue;
     const ComfortBounds& bounds = BoundsOf(static_cast<ComfortLimit>(i));
     const ComfortPeak& peak = trace.comfort.peak[i];
-    v1::ComfortFact* fact = facts.add_comfort();
+    v1::ComfortFact* fact = facts->add_comfort();
     fact->set_limit(bounds.name);
     fact->set_time_s(TimeOf(peak.sample));
     fact->set_value(peak.value);
     fact->set_bound(peak.value >= bounds.high ? bounds.high : bounds.low);
   }
-  return facts;
 }
 
 }  // namespace swerve::pdm

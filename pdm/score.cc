@@ -13,22 +13,20 @@ v1::InvalidReason CheckPoses(absl::Span<const Pose2> poses) {
   return v1::INVALID_REASON_UNSPECIFIED;
 }
 
-Score Assemble(const PreparedScene& scene, const Metrics& m) {
-  Score out;
+}  // namespace
+
+void FillScores(const PreparedScene& scene, const Metrics& m, v1::SubScores* out) {
   const Metrics& r = scene.reference();
   const Rules rules = scene.rules();
-  double ep = NormalisedProgress(rules, r.progress, r.Multiplier(rules), m.progress, m.Multiplier(rules));
-  out.scores.set_nc(m.nc);
-  out.scores.set_dac(m.dac);
-  out.scores.set_ddc(m.ddc);
-  out.scores.set_ep(ep);
-  out.scores.set_ttc(m.ttc);
-  out.scores.set_comfort(m.comfort);
-  out.scores.set_pdms(TotalScore(rules, m, ep));
-  return out;
+  const double ep = NormalisedProgress(rules, r.progress, r.Multiplier(rules), m.progress, m.Multiplier(rules));
+  out->set_nc(m.nc);
+  out->set_dac(m.dac);
+  out->set_ddc(m.ddc);
+  out->set_ep(ep);
+  out->set_ttc(m.ttc);
+  out->set_comfort(m.comfort);
+  out->set_pdms(TotalScore(rules, m, ep));
 }
-
-}  // namespace
 
 absl::StatusOr<std::shared_ptr<const PreparedScene>> Prepare(const v1::Scene& scene) {
   return PreparedScene::Create(scene, Rules::kV1);
@@ -95,12 +93,11 @@ std::vector<Score> ScoreTrajectories(const PreparedScene& scene, absl::Span<cons
   std::vector<Score> out;
   out.reserve(plans.size());
   EvaluateCandidates(scene, plans, want_facts, [&](const EvaluatedCandidate& c) {
-    if (c.invalid != v1::INVALID_REASON_UNSPECIFIED) {
-      out.emplace_back().invalid = c.invalid;
-      return;
-    }
-    out.push_back(Assemble(scene, *c.metrics));
-    if (want_facts) out.back().facts = MakeFacts(scene, *c.motion, *c.metrics, *c.trace);
+    Score& score = out.emplace_back();
+    score.invalid = c.invalid;
+    if (c.invalid != v1::INVALID_REASON_UNSPECIFIED) return;
+    FillScores(scene, *c.metrics, &score.scores);
+    if (want_facts) MakeFacts(scene, *c.motion, *c.metrics, *c.trace, &score.facts);
   });
   return out;
 }

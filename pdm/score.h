@@ -60,8 +60,12 @@ void EvaluateCandidates(const PreparedScene& scene, absl::Span<const absl::Span<
 // The simulation of one candidate, or why there is none.
 v1::InvalidReason SimulateCandidate(const PreparedScene& scene, absl::Span<const Pose2> poses, States* states);
 
-// Facts of an evaluated simulation (pdm/facts.cc), under any rules.
-v1::FailureFacts MakeFacts(const PreparedScene& scene, const Motion& motion, const Metrics& metrics, const Trace& trace);
+// Sub-scores and total of what was evaluated, under v1's rules. `out` must be empty.
+void FillScores(const PreparedScene& scene, const Metrics& metrics, v1::SubScores* out);
+
+// Facts of an evaluated simulation (pdm/facts.cc), under any rules. `out` must be empty.
+void MakeFacts(const PreparedScene& scene, const Motion& motion, const Metrics& metrics, const Trace& trace,
+               v1::FailureFacts* out);
 
 }  // namespace swerve::pdm
 

@@ -111,7 +111,7 @@ std::vector<ScoreV2> ScoreTrajectoriesV2(const PreparedScene& scene, absl::Span<
       ec = now.Comfortable(before->features) ? 1.0 : 0.0;
     }
     out.push_back(AssembleV2(scene.reference(), *c.metrics, human, ec));
-    if (want_facts) out.back().facts = MakeFacts(scene, *c.motion, *c.metrics, *c.trace);
+    if (want_facts) MakeFacts(scene, *c.motion, *c.metrics, *c.trace, &out.back().facts);
     out.back().trace = std::move(*c.trace);
   });
   return out;

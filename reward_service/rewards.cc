@@ -35,9 +35,23 @@ bool WellFormed(absl::string_view text) {
   return absl::StripAsciiWhitespace(between).empty();
 }
 
-// `plans[k]` is that of candidates[parsed[k]].
-std::vector<pdm::Score> ScoreByV2(const RewardTarget& target, absl::Span<const v1::ScoreCandidate* const> candidates,
-                                  absl::Span<const size_t> parsed, absl::Span<const absl::Span<const pdm::Pose2>> plans) {
+// `plans[k]` is that of candidates[parsed[k]]: sub-scores, facts and the trajectory's reward.
+void ScoreByV1(const RewardTarget& target, absl::Span<const size_t> parsed,
+               absl::Span<const absl::Span<const pdm::Pose2>> plans, absl::Span<v1::Reward* const> rewards) {
+  const pdm::PreparedScene& scene = *target.scene;
+  pdm::EvaluateCandidates(scene, plans, /*want_trace=*/true, [&](const pdm::EvaluatedCandidate& c) {
+    v1::Reward& reward = *rewards[parsed[c.index]];
+    reward.set_invalid(c.invalid);
+    if (c.invalid != v1::INVALID_REASON_UNSPECIFIED) return;
+    pdm::FillScores(scene, *c.metrics, reward.mutable_scores());
+    pdm::MakeFacts(scene, *c.motion, *c.metrics, *c.trace, reward.mutable_facts());
+    reward.set_traj(reward.scores().pdms());
+  });
+}
+
+void ScoreByV2(const RewardTarget& target, absl::Span<const v1::ScoreCandidate* const> candidates,
+               absl::Span<const size_t> parsed, absl::Span<const absl::Span<const pdm::Pose2>> plans,
+               absl::Span<v1::Reward* const> rewards) {
   std::vector<std::optional<pdm::PreviousPlan>> previous(plans.size());
   std::vector<const pdm::PreviousPlan*> before(plans.size(), nullptr);
   for (size_t k = 0; k < plans.size(); ++k) {
@@ -47,14 +61,14 @@ std::vector<pdm::Score> ScoreByV2(const RewardTarget& target, absl::Span<const v
     if (previous[k].has_value()) before[k] = &*previous[k];
   }
   std::vector<pdm::ScoreV2> scores = pdm::ScoreTrajectoriesV2(*target.scene, plans, before, /*want_facts=*/true);
-  std::vector<pdm::Score> out(scores.size());
   for (size_t k = 0; k < scores.size(); ++k) {
-    out[k].invalid = scores[k].invalid;
+    v1::Reward& reward = *rewards[parsed[k]];
+    reward.set_invalid(scores[k].invalid);
     if (scores[k].invalid != v1::INVALID_REASON_UNSPECIFIED) continue;
-    out[k].scores = pdm::ToSubScores(scores[k]);
-    out[k].facts = std::move(scores[k].facts);
+    *reward.mutable_scores() = pdm::ToSubScores(scores[k]);
+    *reward.mutable_facts() = std::move(scores[k].facts);
+    reward.set_traj(reward.scores().epdms());
   }
-  return out;
 }
 
 size_t MemoryOf(const pdm::Polygon& polygon) {
@@ -148,7 +162,7 @@ void ScoreCandidates(const RewardTarget& target, absl::Span<const v1::ScoreCandi
   poses.reserve(total);  // spans point into it
   for (size_t i = 0; i < candidates.size(); ++i) {
     const v1::ScoreCandidate& c = *candidates[i];
-    *rewards[i] = v1::Reward();
+    rewards[i]->Clear();
     if (c.parse() == v1::FAILED || c.poses().empty()) {
       rewards[i]->set_invalid(v1::UNPARSED);
       continue;
@@ -158,18 +172,14 @@ void ScoreCandidates(const RewardTarget& target, absl::Span<const v1::ScoreCandi
     plans.emplace_back(poses.data() + first, poses.size() - first);
     parsed.push_back(i);
   }
-  std::vector<pdm::Score> scores = target.scene->rules() == pdm::Rules::kV2
-                                       ? ScoreByV2(target, candidates, parsed, plans)
-                                       : pdm::ScoreTrajectories(*target.scene, plans);
-  for (size_t k = 0; k < parsed.size(); ++k) {
+  if (target.scene->rules() == pdm::Rules::kV2) {
+    ScoreByV2(target, candidates, parsed, plans, rewards);
+  } else {
+    ScoreByV1(target, parsed, plans, rewards);
+  }
+  for (size_t k = 0; target.goal.has_value() && k < parsed.size(); ++k) {
     v1::Reward& reward = *rewards[parsed[k]];
-    pdm::Score& score = scores[k];
-    reward.set_invalid(score.invalid);
-    if (score.invalid != v1::INVALID_REASON_UNSPECIFIED) continue;
-    reward.set_traj(score.scores.has_epdms() ? score.scores.epdms() : score.scores.pdms());
-    if (target.goal.has_value()) reward.set_goal(GoalReward(plans[k].back(), *target.goal));
-    *reward.mutable_scores() = std::move(score.scores);
-    *reward.mutable_facts() = std::move(score.facts);
+    if (reward.invalid() == v1::INVALID_REASON_UNSPECIFIED) reward.set_goal(GoalReward(plans[k].back(), *target.goal));
   }
   for (size_t i = 0; i < candidates.size(); ++i) {
     v1::Reward& reward = *rewards[i];

@@ -15,6 +15,11 @@ namespace {
 
 // Candidates a thread takes at once: long enough that a lock is nothing, short enough to share a group of 64.
 constexpr int kChunk = 16;
+// When all threads are busy, how long calls may go unread. Scoring a chunk takes a tenth of it.
+constexpr absl::Duration kAttention = absl::Milliseconds(5);
+
+// The pool that this thread scores for.
+thread_local const ScoringPool* working_for = nullptr;
 
 }  // namespace
 
@@ -23,12 +28,10 @@ constexpr int kChunk = 16;
 struct ScoringPool::Job {
   Call call;
   absl::Time arrival, deadline;
-  int64_t bytes = 0;
   absl::Time begun, ready;  // taken by a thread; its scene prepared
   std::shared_ptr<const RewardTarget> target;
   v1::RewardWeights weights;
   RewardFunctions functions;
-  v1::ScoreGroupReply reply;
   std::vector<v1::Reward*> rewards;  // of the reply, one per candidate
   // Guarded by the pool's mu_.
   bool prepared = false;
@@ -45,6 +48,8 @@ ScoringPool::ScoringPool(const ScoringOptions& options, SceneLookup scenes)
     threads_.emplace_back([this] { Work(); });
     pthread_setname_np(threads_.back().native_handle(), "reward-score");
   }
+  attendant_ = std::thread([this] { Attend(); });
+  pthread_setname_np(attendant_.native_handle(), "reward-attend");
 }
 
 ScoringPool::~ScoringPool() {
@@ -53,13 +58,13 @@ ScoringPool::~ScoringPool() {
     stopping_ = true;
   }
   for (std::thread& t : threads_) t.join();
+  attendant_.join();
 }
 
 void ScoringPool::Submit(Call call) {
   auto job = std::make_shared<Job>();
   job->arrival = options_.now();
   job->deadline = job->arrival + std::min(call.timeout, options_.deadline);
-  job->bytes = static_cast<int64_t>(call.request->ByteSizeLong());
   job->call = std::move(call);
   const int candidates = job->call.request->candidates_size() + job->call.request->peers_size();
   const absl::Status status =
@@ -71,14 +76,31 @@ void ScoringPool::Submit(Call call) {
 }
 
 absl::StatusOr<v1::ScoreGroupReply> ScoringPool::Score(const v1::ScoreGroupRequest& request, absl::Duration timeout) {
-  absl::StatusOr<v1::ScoreGroupReply> answer;
+  v1::ScoreGroupReply reply;
+  absl::Status status;
   absl::Notification done;
-  Submit({&request, timeout, nullptr, [&](absl::StatusOr<v1::ScoreGroupReply> reply) {
-            answer = std::move(reply);
+  Submit({&request, &reply, static_cast<int64_t>(request.ByteSizeLong()), timeout, nullptr, [&](const absl::Status& s) {
+            status = s;
             done.Notify();
           }});
   done.WaitForNotification();
-  return answer;
+  SWERVE_RETURN_IF_ERROR(status);
+  return reply;
+}
+
+void ScoringPool::Serve(CallSource* source) {
+  absl::MutexLock lock(&mu_);
+  source_ = source;
+}
+
+void ScoringPool::Leave(const std::function<void()>& leave) {
+  {
+    absl::MutexLock lock(&mu_);
+    source_ = nullptr;
+  }
+  leave();
+  absl::MutexLock lock(&mu_);
+  mu_.Await(absl::Condition(this, &ScoringPool::NobodyThere));
 }
 
 absl::Status ScoringPool::Enqueue(const JobPtr& job) {
@@ -96,7 +118,9 @@ absl::Status ScoringPool::Enqueue(const JobPtr& job) {
     } else {
       jobs_.push_back(job);
       ++waiting_;
-      waiting_bytes_ += job->bytes;
+      waiting_bytes_ += job->call.bytes;
+      // A thread of the pool itself will take it next.
+      if (source_ != nullptr && idle_ > 0 && working_for != this) source_->Wake();
     }
     ShowQueue();
   }
@@ -105,7 +129,7 @@ absl::Status ScoringPool::Enqueue(const JobPtr& job) {
 }
 
 bool ScoringPool::Full(const Job& job) const {
-  return waiting_ >= options_.max_queue || (waiting_ > 0 && waiting_bytes_ + job.bytes > options_.max_queue_bytes);
+  return waiting_ >= options_.max_queue || (waiting_ > 0 && waiting_bytes_ + job.call.bytes > options_.max_queue_bytes);
 }
 
 std::vector<ScoringPool::JobPtr> ScoringPool::DropGone() {
@@ -117,7 +141,7 @@ std::vector<ScoringPool::JobPtr> ScoringPool::DropGone() {
       continue;
     }
     --waiting_;
-    waiting_bytes_ -= job->bytes;
+    waiting_bytes_ -= job->call.bytes;
     gone.push_back(std::move(job));
   }
   jobs_ = std::move(stay);
@@ -136,41 +160,88 @@ void ScoringPool::ShowQueue() const {
 }
 
 void ScoringPool::Work() {
+  working_for = this;
+  Task task;
   while (true) {
-    Task task = Take();
-    if (task.job == nullptr) return;
+    task = Take(task);
+    if (task.job == nullptr) {
+      if (task.source == nullptr) return;
+      task.source->Wait();
+      continue;
+    }
     if (task.end == 0) {
       Begin(task.job);
     } else {
       Settle(task.job, ScoreSome(*task.job, task.begin, task.end));
     }
+    if (task.source != nullptr) task.source->Poll();
   }
 }
 
-ScoringPool::Task ScoringPool::Take() {
+ScoringPool::Task ScoringPool::Take(const Task& last) {
   absl::MutexLock lock(&mu_);
-  mu_.Await(absl::Condition(this, &ScoringPool::HasWork));
-  if (jobs_.empty()) return {};  // stopping
+  if (last.source != nullptr) {
+    --visitors_;
+    if (last.job == nullptr) --idle_;
+  }
+  if (source_ == nullptr) mu_.Await(absl::Condition(this, &ScoringPool::HasWork));
+  if (jobs_.empty() && stopping_) return {};
+  if (source_ != nullptr) {
+    ++visitors_;
+    ++looks_;
+  }
+  if (jobs_.empty()) {
+    ++idle_;
+    return {.source = source_};
+  }
   JobPtr job = jobs_.front();
+  Task task{job, 0, 0, source_};
   if (!job->prepared) {
     jobs_.pop_front();
     --waiting_;
-    waiting_bytes_ -= job->bytes;
+    waiting_bytes_ -= job->call.bytes;
     ShowQueue();
-    return {std::move(job)};
+  } else {
+    const int n = job->call.request->candidates_size();
+    task.begin = job->next;
+    task.end = job->next = std::min(job->next + kChunk, n);
+    ++job->outstanding;
+    if (job->next == n) jobs_.pop_front();
   }
-  const int n = job->call.request->candidates_size(), begin = job->next;
-  job->next = std::min(begin + kChunk, n);
-  ++job->outstanding;
-  if (job->next == n) jobs_.pop_front();
-  return {job, begin, job->next};
+  if (source_ != nullptr && !jobs_.empty() && idle_ > 0) source_->Wake();  // who wakes another one in turn
+  return task;
+}
+
+void ScoringPool::Attend() {
+  while (true) {
+    CallSource* source;
+    {
+      absl::MutexLock lock(&mu_);
+      mu_.Await(absl::Condition(this, &ScoringPool::Unattended));
+      if (stopping_) return;
+      const int64_t looks = looks_;
+      mu_.AwaitWithTimeout(absl::Condition(this, &ScoringPool::Stopping), kAttention);
+      if (looks_ != looks || !Unattended() || stopping_) continue;
+      source = source_;
+      ++visitors_;
+    }
+    source->Poll();
+    absl::MutexLock lock(&mu_);
+    --visitors_;
+  }
 }
 
 void ScoringPool::Begin(const JobPtr& job) {
   job->begun = options_.now();
   RewardMetrics::Get().queue_seconds.Observe(absl::ToDoubleSeconds(job->begun - job->arrival));
   const absl::Status status = Prepare(*job);
-  if (!status.ok() || job->call.request->candidates_size() == 0) return Answer(*job, status);
+  const int n = job->call.request->candidates_size();
+  if (!status.ok() || n == 0) return Answer(*job, status);
+  if (n <= kChunk) {  // nothing to share
+    job->next = n;
+    job->outstanding = 1;
+    return Settle(job, ScoreSome(*job, 0, n));
+  }
   absl::MutexLock lock(&mu_);
   job->prepared = true;
   jobs_.push_front(job);
@@ -199,7 +270,7 @@ absl::Status ScoringPool::Prepare(Job& job) {
     SWERVE_ASSIGN_OR_RETURN(job.functions, RewardFunctions::Make(request.rules()));
   }
   SWERVE_RETURN_IF_ERROR(job.functions.Check(*job.target, request));
-  for (int i = 0; i < request.candidates_size(); ++i) job.rewards.push_back(job.reply.add_rewards());
+  for (int i = 0; i < request.candidates_size(); ++i) job.rewards.push_back(job.call.reply->add_rewards());
   job.ready = options_.now();
   RewardMetrics::Get().prepare_seconds.Observe(absl::ToDoubleSeconds(job.ready - job.begun));
   return absl::OkStatus();
@@ -250,13 +321,11 @@ absl::Status ScoringPool::GoOn(const Job& job) const {
 }
 
 void ScoringPool::Answer(Job& job, const absl::Status& status) {
-  RewardMetrics::Groups(absl::StatusCodeToString(status.code())).Increment();
-  RewardMetrics::Get().group_seconds.Observe(absl::ToDoubleSeconds(options_.now() - job.arrival));
-  if (status.ok()) {
-    job.call.done(std::move(job.reply));
-  } else {
-    job.call.done(status);
-  }
+  RewardMetrics& metrics = RewardMetrics::Get();
+  (status.ok() ? metrics.groups_ok : RewardMetrics::Groups(absl::StatusCodeToString(status.code()))).Increment();
+  metrics.group_seconds.Observe(absl::ToDoubleSeconds(options_.now() - job.arrival));
+  if (!status.ok()) job.call.reply->Clear();
+  job.call.done(status);
 }
 
 }  // namespace swerve

@@ -1,27 +1,66 @@
-// The reward service's gRPC face: one unary call per group, answered by the scoring pool.
+// The reward service's gRPC face: one unary call per group. Calls arrive at a completion queue that the scoring pool's
+// threads read themselves (call_source.h); request and reply live in one arena per call, which is used again.
 #ifndef SWERVE_REWARD_SERVICE_SERVICE_H_
 #define SWERVE_REWARD_SERVICE_SERVICE_H_
 
+#include <grpcpp/alarm.h>
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 #include "base/grpc_server.h"
+#include "reward_service/call_source.h"
 #include "reward_service/scoring_pool.h"
 #include "swerve/v1/reward.grpc.pb.h"
 
 namespace swerve {
 
-// Thread-safe. Statuses: reward.proto. The pool must outlive the server that this is registered with; destroying the
-// pool answers what still waits, so shut the server down first.
-class RewardService final : public v1::RewardService::CallbackService {
+// Thread-safe. Statuses: reward.proto; INVALID_ARGUMENT for bytes that are no request. The pool must outlive it. Serves
+// one server, once, which must be shut down before this ends.
+class RewardService final : public v1::RewardService::WithRawMethod_ScoreGroup<v1::RewardService::Service>,
+                            private CallSource {
  public:
-  explicit RewardService(ScoringPool* pool) : pool_(pool) {}
-
-  grpc::ServerUnaryReactor* ScoreGroup(grpc::CallbackServerContext* context, const v1::ScoreGroupRequest* request,
-                                       v1::ScoreGroupReply* reply) override;
+  explicit RewardService(ScoringPool* pool);
+  ~RewardService() override;
 
   // For GrpcServer::Start.
-  GrpcService registration() { return {this, v1::RewardService::service_full_name()}; }
+  GrpcService registration();
 
  private:
+  struct Call;
+  enum class Step { kArrived, kAnswered, kEnded };
+  struct Tag {  // what the completion queue hands back; the one without a call wakes
+    Call* call = nullptr;
+    Step step = Step::kArrived;
+  };
+
+  void Poll() override;
+  void Wait() override;
+  void Wake() override;
+
+  // Blocks until all calls have ended.
+  void End() ABSL_LOCKS_EXCLUDED(mu_);
+  // Waits for one more call.
+  void Expect() ABSL_LOCKS_EXCLUDED(mu_);
+  void Handle(void* tag, bool ok);
+  void Begin(Call* call);
+  void Answer(Call* call, const absl::Status& status);
+  // One of the two events that end a call.
+  void Release(Call* call) ABSL_LOCKS_EXCLUDED(mu_);
+  void Forget(Call* call) ABSL_LOCKS_EXCLUDED(mu_);
+  bool NoneRuns() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return running_ == 0; }
+
   ScoringPool* const pool_;
+  std::unique_ptr<grpc::ServerCompletionQueue> queue_;  // set before the server starts
+  grpc::Alarm alarm_;
+  Tag wake_;
+  std::atomic<bool> woken_{false};  // the alarm is under way
+  absl::Mutex mu_;
+  std::vector<std::unique_ptr<Call>> spare_ ABSL_GUARDED_BY(mu_);
+  int running_ ABSL_GUARDED_BY(mu_) = 0;  // calls that arrived and have not ended
 };
 
 }  // namespace swerve

@@ -1,8 +1,11 @@
 #include "reward_service/service.h"
 
+#include <grpcpp/generic/generic_stub.h>
+
 #include <thread>
 
 #include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
 #include "base/status_matchers.h"
 #include "pdm/score_v2.h"
 #include "reward_service/metrics.h"
@@ -26,7 +29,8 @@ class RewardServiceTest : public ::testing::Test {
     };
   }
   ~RewardServiceTest() override {
-    if (server_ != nullptr) server_->Shutdown(absl::ZeroDuration());
+    server_.reset();
+    service_.reset();
     pool_.reset();
   }
   void Start(const ScoringOptions& options = {}) {
@@ -293,6 +297,66 @@ TEST_F(RewardServiceTest, FullQueueRefusesAndTheRestIsAnswered) {
   EXPECT_EQ(refused, 1);
 }
 
+TEST_F(RewardServiceTest, BytesThatAreNoRequestAreNamedAndTheNextCallIsServed) {
+  Start();
+  grpc::GenericStub stub(grpc::CreateChannel(server_->address(), grpc::InsecureChannelCredentials()));
+  grpc::ClientContext context;
+  const grpc::Slice slice("\xff\xff\xff");
+  const grpc::ByteBuffer bytes(&slice, 1);
+  grpc::ByteBuffer answer;
+  grpc::Status status;
+  absl::Notification done;
+  stub.UnaryCall(&context, "/swerve.v1.RewardService/ScoreGroup", {}, &bytes, &answer, [&](const grpc::Status& s) {
+    status = s;
+    done.Notify();
+  });
+  done.WaitForNotification();
+  EXPECT_EQ(status.error_code(), grpc::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("3 bytes are no swerve.v1.ScoreGroupRequest"));
+  EXPECT_OK(Call(Request()));
+}
+
+// Nobody is there to read what arrives but the thread that attends.
+TEST_F(RewardServiceTest, CallersWhoLeaveAreNoticedWhileAllThreadsAreBusy) {
+  ScoringOptions options;
+  options.max_queue = 1;
+  absl::Notification entered, release;
+  lookup_ = [&, inner = lookup_](const std::string& id) {
+    if (!entered.HasBeenNotified()) entered.Notify();
+    release.WaitForNotification();
+    return inner(id);
+  };
+  Start(options);
+  std::thread busy([&] { EXPECT_OK(Call(Request())); });
+  entered.WaitForNotification();
+  for (int i = 0; i < 20; ++i) {  // each takes the only place in the queue, unless those before have left it
+    grpc::ClientContext context;
+    context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Milliseconds(30)));
+    v1::ScoreGroupReply reply;
+    EXPECT_EQ(stub_->ScoreGroup(&context, Request(), &reply).error_code(), grpc::DEADLINE_EXCEEDED);
+  }
+  release.Notify();
+  busy.join();
+}
+
+TEST_F(RewardServiceTest, CallsInFlightAreEndedBeforeItEnds) {
+  absl::Notification entered, release;
+  lookup_ = [&, inner = lookup_](const std::string& id) {
+    if (!entered.HasBeenNotified()) entered.Notify();
+    release.WaitForNotification();
+    return inner(id);
+  };
+  Start();
+  absl::Status status;
+  std::thread caller([&] { status = Call(Request()); });
+  entered.WaitForNotification();
+  std::thread end([this] { server_->Shutdown(absl::ZeroDuration()); });
+  caller.join();  // cancelled, though its group is still being scored
+  release.Notify();
+  end.join();
+  EXPECT_FALSE(status.ok());
+}
+
 // The pool itself: what a transport cannot show.
 class ScoringPoolTest : public RewardServiceTest {
  protected:
@@ -307,12 +371,13 @@ class ScoringPoolTest : public RewardServiceTest {
   void MakePool(const ScoringOptions& options) { pool_ = std::make_unique<ScoringPool>(options, lookup_); }
   struct Answer {
     absl::Notification done;
-    absl::StatusOr<v1::ScoreGroupReply> reply;
+    v1::ScoreGroupReply reply;
+    absl::Status status;
   };
   void Submit(const v1::ScoreGroupRequest& request, Answer* answer, std::function<bool()> cancelled = nullptr) {
-    pool_->Submit({&request, absl::InfiniteDuration(), std::move(cancelled),
-                   [answer](absl::StatusOr<v1::ScoreGroupReply> reply) {
-                     answer->reply = std::move(reply);
+    pool_->Submit({&request, &answer->reply, static_cast<int64_t>(request.ByteSizeLong()), absl::InfiniteDuration(),
+                   std::move(cancelled), [answer](const absl::Status& status) {
+                     answer->status = status;
                      answer->done.Notify();
                    }});
   }
@@ -359,7 +424,7 @@ TEST_F(ScoringPoolTest, ACallerWhoHasGoneCostsNoMoreWork) {
   const v1::ScoreGroupRequest request = Request("known", 1000);
   Submit(request, &answer, [&] { return ++asked > 100; });
   answer.done.WaitForNotification();
-  EXPECT_THAT(answer.reply, StatusIs(absl::StatusCode::kCancelled, HasSubstr("gone")));
+  EXPECT_THAT(answer.status, StatusIs(absl::StatusCode::kCancelled, HasSubstr("gone")));
   EXPECT_LT(asked, 110);
 }
 
@@ -376,13 +441,13 @@ TEST_F(ScoringPoolTest, TheQueueIsBoundedByBytesToo) {
   Submit(big, &b);  // larger than the bound, but it waits alone
   Submit(small, &c);
   ASSERT_TRUE(c.done.HasBeenNotified());
-  EXPECT_THAT(c.reply, StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("queue full")));
-  EXPECT_TRUE(RetryAfter(c.reply.status()).has_value());
+  EXPECT_THAT(c.status, StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("queue full")));
+  EXPECT_TRUE(RetryAfter(c.status).has_value());
   release_.Notify();
   a.done.WaitForNotification();
   b.done.WaitForNotification();
-  EXPECT_OK(a.reply);
-  EXPECT_OK(b.reply);
+  EXPECT_OK(a.status);
+  EXPECT_OK(b.status);
 }
 
 TEST_F(ScoringPoolTest, CallersWhoHaveGoneMakeRoomInAFullQueue) {
@@ -399,10 +464,10 @@ TEST_F(ScoringPoolTest, CallersWhoHaveGoneMakeRoomInAFullQueue) {
   gone = true;
   Submit(request, &c);
   ASSERT_TRUE(b.done.HasBeenNotified());
-  EXPECT_THAT(b.reply, StatusIs(absl::StatusCode::kCancelled, HasSubstr("gone")));
+  EXPECT_THAT(b.status, StatusIs(absl::StatusCode::kCancelled, HasSubstr("gone")));
   release_.Notify();
   c.done.WaitForNotification();
-  EXPECT_OK(c.reply);
+  EXPECT_OK(c.status);
   a.done.WaitForNotification();
 }
 

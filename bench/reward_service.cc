@@ -1,5 +1,5 @@
 // What the reward service costs over the library: candidates per second in groups of 16 (or --group), facts included.
-//   bench_reward_service --binary build/release/swerve [--seconds S] [--rounds N] [--json FILE]
+//   bench_reward_service --binary build/release/swerve [--batch N] [--seconds S] [--rounds N] [--json FILE]
 // Library: ScoreGroup on one thread that is bound to core 0. Service: the real `swerve reward` with one scoring thread,
 // the whole process (transport, parsing, metrics) bound to core 0 too, while this process asks from core 1, over gRPC on
 // loopback, with requests serialised before; scenes by id. Both score the same groups; the service's answers are
@@ -33,6 +33,7 @@
 #include "reward_service/rewards.h"
 #include "scenes/store.h"
 #include "swerve/v1/reward.pb.h"
+#include "swerve/v1/reward_batch.pb.h"
 
 namespace swerve::bench {
 namespace {
@@ -44,7 +45,7 @@ constexpr int kServerCore = 0, kClientCore = 1;
 struct Options {
   std::string binary = "build/release/swerve", json_file;
   double seconds = 3;
-  int rounds = 5, group = 16, in_flight = 16, channels = 2, text = 300;
+  int rounds = 5, group = 16, batch = 1, in_flight = 16, channels = 2, text = 300;
   std::string rules = "v1";
 };
 
@@ -70,7 +71,8 @@ void BindTo(int core) {
 struct Work {
   std::vector<std::shared_ptr<const RewardTarget>> targets;
   std::vector<v1::ScoreGroupRequest> requests;
-  std::vector<grpc::ByteBuffer> bytes;
+  std::vector<grpc::ByteBuffer> bytes;  // of requests; with a batch, of calls that hold one after the other
+  const char* method = "/swerve.v1.RewardService/ScoreGroup";
 };
 
 Work MakeWork(const std::vector<v1::Scene>& scenes, const Options& o) {
@@ -91,7 +93,15 @@ Work MakeWork(const std::vector<v1::Scene>& scenes, const Options& o) {
       candidate->set_text(text);
       candidate->set_parse(v1::EXACT);
     }
+    if (o.batch > 1) continue;
     const grpc::Slice slice(request.SerializeAsString());
+    work.bytes.emplace_back(&slice, 1);
+  }
+  if (o.batch > 1) work.method = "/swerve.v1.RewardBatchService/ScoreGroups";
+  for (size_t first = 0; o.batch > 1 && first < work.requests.size(); ++first) {
+    v1::ScoreGroupsRequest call;
+    for (int i = 0; i < o.batch; ++i) *call.add_groups() = work.requests[(first + i) % work.requests.size()];
+    const grpc::Slice slice(call.SerializeAsString());
     work.bytes.emplace_back(&slice, 1);
   }
   return work;
@@ -158,7 +168,7 @@ class Callers {
   Callers(Service* service, const Work& work, int count) : service_(*service), work_(work), left_(count) {
     callers_.resize(static_cast<size_t>(count));
   }
-  // Groups answered within `seconds`, and the time until the last of them.
+  // Calls answered within `seconds`, and the time until the last of them.
   std::pair<size_t, double> Run(double seconds) {
     const double begin = CpuSeconds(CLOCK_MONOTONIC);
     end_ = begin + seconds;
@@ -177,8 +187,8 @@ class Callers {
     caller.context = std::make_unique<grpc::ClientContext>();
     caller.reply.Clear();
     const size_t group = next_++ % work_.bytes.size();
-    service_.stub(i).UnaryCall(caller.context.get(), "/swerve.v1.RewardService/ScoreGroup", {}, &work_.bytes[group],
-                               &caller.reply, [this, i](const grpc::Status& status) {
+    service_.stub(i).UnaryCall(caller.context.get(), work_.method, {}, &work_.bytes[group], &caller.reply,
+                               [this, i](const grpc::Status& status) {
                                  if (!status.ok()) Fail(status.error_message());
                                  ++answered_;
                                  if (CpuSeconds(CLOCK_MONOTONIC) >= end_) {
@@ -196,20 +206,25 @@ class Callers {
   std::vector<Caller> callers_;
 };
 
-void CompareAnswers(Service& service, const Work& work) {
+void CompareAnswers(Service& service, const Work& work, const Options& o) {
   for (size_t i = 0; i < work.requests.size(); ++i) {
     grpc::ClientContext context;
     grpc::ByteBuffer reply;
     absl::BlockingCounter done(1);
     grpc::Status status;
-    service.stub(0).UnaryCall(&context, "/swerve.v1.RewardService/ScoreGroup", {}, &work.bytes[i], &reply,
+    service.stub(0).UnaryCall(&context, work.method, {}, &work.bytes[i], &reply,
                               [&](const grpc::Status& s) { status = s, done.DecrementCount(); });
     done.Wait();
     if (!status.ok()) Fail(status.error_message());
     grpc::Slice all;
     reply.DumpToSingleSlice(&all);
-    const auto want = Need(ScoreGroup(*work.targets[i], work.requests[i], work.requests[i].weights()));
-    if (std::string(reinterpret_cast<const char*>(all.begin()), all.size()) != want.SerializeAsString()) {
+    const auto of = [&](size_t k) {
+      return Need(ScoreGroup(*work.targets[k], work.requests[k], work.requests[k].weights()));
+    };
+    v1::ScoreGroupsReply batch;
+    for (int k = 0; k < o.batch; ++k) *batch.add_answers()->mutable_reply() = of((i + k) % work.requests.size());
+    const std::string want = o.batch > 1 ? batch.SerializeAsString() : of(i).SerializeAsString();
+    if (std::string(reinterpret_cast<const char*>(all.begin()), all.size()) != want) {
       Fail(absl::StrCat("the service's answer about ", work.requests[i].scene_id(), " is not the library's"));
     }
   }
@@ -229,15 +244,15 @@ ordered_json Measure(const std::vector<v1::Scene>& scenes, const Options& o, con
   const Work work = MakeWork(scenes, o);
   Service service(o, dir);
   BindTo(kClientCore);
-  CompareAnswers(service, work);
+  CompareAnswers(service, work, o);
   std::vector<double> library, served, share, cpu_us;
   for (int r = 0; r < o.rounds; ++r) {
     library.push_back(LibraryRate(work, o));
     BindTo(kClientCore);
     Callers callers(&service, work, o.in_flight);
     const double cpu = ProcessCpuSeconds(service.pid());
-    const auto [groups, seconds] = callers.Run(o.seconds);
-    const double candidates = static_cast<double>(groups) * o.group;
+    const auto [calls, seconds] = callers.Run(o.seconds);
+    const double candidates = static_cast<double>(calls) * o.batch * o.group;
     cpu_us.push_back(1e6 * (ProcessCpuSeconds(service.pid()) - cpu) / candidates);
     served.push_back(candidates / seconds);
     share.push_back(served.back() / library.back());
@@ -248,7 +263,7 @@ ordered_json Measure(const std::vector<v1::Scene>& scenes, const Options& o, con
           {"share", Median(share)},
           {"library_us_per_candidate", 1e6 / Median(library)},
           {"service_cpu_us_per_candidate", Median(cpu_us)},
-          {"request_bytes", work.requests[0].ByteSizeLong()}};
+          {"request_bytes", work.bytes[0].Length()}};
 }
 
 int Main(int argc, char** argv) {
@@ -258,7 +273,8 @@ int Main(int argc, char** argv) {
   app.add_option("--seconds", o.seconds, "Of one measurement")->capture_default_str();
   app.add_option("--rounds", o.rounds, "Measurements; medians count")->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--group", o.group, "Candidates per group")->capture_default_str()->check(CLI::PositiveNumber);
-  app.add_option("--in-flight", o.in_flight, "Groups asked for at once")->capture_default_str()->check(CLI::PositiveNumber);
+  app.add_option("--batch", o.batch, "Groups per call; more than one: ScoreGroups")->capture_default_str()->check(CLI::PositiveNumber);
+  app.add_option("--in-flight", o.in_flight, "Calls at once")->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--channels", o.channels, "Connections")->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--text", o.text, "Characters of a response's reasoning")->capture_default_str();
   app.add_option("--rules", o.rules, "v1 or v2")->capture_default_str();
@@ -267,7 +283,7 @@ int Main(int argc, char** argv) {
   const Scenes scenes = LoadScenes();
   char name[] = "/tmp/swerve-bench-XXXXXX";
   const std::string root = mkdtemp(name);
-  ordered_json out = {{"group", o.group}, {"in_flight", o.in_flight}, {"channels", o.channels}, {"rules", o.rules}};
+  ordered_json out = {{"group", o.group}, {"batch", o.batch}, {"in_flight", o.in_flight}, {"channels", o.channels}, {"rules", o.rules}};
   out["light"] = Measure(scenes.light, o, root + "/light");
   out["heavy"] = Measure(scenes.heavy, o, root + "/heavy");
   std::filesystem::remove_all(root);

@@ -3,7 +3,6 @@
 #include <string>
 
 #include "absl/strings/cord.h"
-#include "swerve/v1/status.pb.h"
 
 namespace swerve {
 namespace {
@@ -28,17 +27,22 @@ std::optional<absl::Duration> RetryAfter(const absl::Status& status) {
   return absl::Seconds(info.retry_delay().seconds()) + absl::Nanoseconds(info.retry_delay().nanos());
 }
 
+v1::RpcStatus ToRpcStatus(const absl::Status& status) {
+  v1::RpcStatus out;
+  out.set_code(status.raw_code());
+  out.set_message(std::string(status.message()));
+  if (const auto payload = status.GetPayload(kRetryInfo)) {
+    google::protobuf::Any* any = out.add_details();
+    any->set_type_url(kRetryInfo);
+    any->set_value(std::string(*payload));
+  }
+  return out;
+}
+
 grpc::Status ToGrpcWithHint(const absl::Status& status) {
-  const auto payload = status.GetPayload(kRetryInfo);
-  if (!payload.has_value()) return ToGrpc(status);
-  v1::RpcStatus details;
-  details.set_code(status.raw_code());
-  details.set_message(std::string(status.message()));
-  google::protobuf::Any* any = details.add_details();
-  any->set_type_url(kRetryInfo);
-  any->set_value(std::string(*payload));
+  if (!status.GetPayload(kRetryInfo).has_value()) return ToGrpc(status);
   return grpc::Status(static_cast<grpc::StatusCode>(status.raw_code()), std::string(status.message()),
-                      details.SerializeAsString());
+                      ToRpcStatus(status).SerializeAsString());
 }
 
 }  // namespace swerve

@@ -9,6 +9,7 @@
 
 #include "absl/time/time.h"
 #include "base/status.h"
+#include "swerve/v1/status.pb.h"
 
 namespace swerve {
 
@@ -19,6 +20,9 @@ std::optional<absl::Duration> RetryAfter(const absl::Status& status);
 
 // As ToGrpc, with the hint among the status details.
 grpc::Status ToGrpcWithHint(const absl::Status& status);
+
+// Code, message and, where there is one, the hint as the only detail.
+v1::RpcStatus ToRpcStatus(const absl::Status& status);
 
 }  // namespace swerve
 

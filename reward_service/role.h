@@ -21,7 +21,7 @@ class RewardRole final : public Role {
   // HttpServer::Start.
   static absl::StatusOr<std::unique_ptr<RewardRole>> Make(const v1::RunConfig& config);
 
-  std::vector<GrpcService> services() override { return {service_.registration()}; }
+  std::vector<GrpcService> services() override { return service_.registrations(); }
   int http_port() const override { return http_ == nullptr ? 0 : http_->port(); }
   absl::Status Run() override;
   int scenes() const { return scenes_ == nullptr ? 0 : static_cast<int>(scenes_->ids().size()); }

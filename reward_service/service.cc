@@ -25,12 +25,12 @@ google::protobuf::ArenaOptions ArenaIn(char* block, size_t size) {
   return options;
 }
 
-bool Parse(grpc::ByteBuffer* bytes, v1::ScoreGroupRequest* request) {
+bool Parse(grpc::ByteBuffer* bytes, google::protobuf::Message* request) {
   grpc::ProtoBufferReader reader(bytes);
   return reader.status().ok() && request->ParseFromZeroCopyStream(&reader);
 }
 
-grpc::ByteBuffer Serialize(const v1::ScoreGroupReply& reply) {
+grpc::ByteBuffer Serialize(const google::protobuf::Message& reply) {
   grpc::Slice slice(reply.ByteSizeLong());
   // The slice is this function's alone until it is in the buffer.
   reply.SerializeWithCachedSizesToArray(const_cast<uint8_t*>(slice.begin()));
@@ -47,27 +47,36 @@ struct RewardService::Call {
     grpc::ServerAsyncResponseWriter<grpc::ByteBuffer> responder{&context};
     grpc::ByteBuffer bytes;
   };
+  template <class Request, class Reply>
+  void MakeMessages() {
+    request = google::protobuf::Arena::CreateMessage<Request>(&arena);
+    reply = google::protobuf::Arena::CreateMessage<Reply>(&arena);
+  }
+
+  Method method = Method::kScoreGroup;
   std::optional<Rpc> rpc;
   std::atomic<bool> gone{false};  // the caller
   std::atomic<int> events{2};     // of kAnswered and kEnded, those that have not come
   Tag arrived{this, Step::kArrived}, answered{this, Step::kAnswered}, ended{this, Step::kEnded};
   alignas(64) char block[kArenaBytes];
   google::protobuf::Arena arena;
-  v1::ScoreGroupRequest* request = nullptr;  // in the arena, as is:
-  v1::ScoreGroupReply* reply = nullptr;
+  google::protobuf::Message* request = nullptr;  // in the arena, as is:
+  google::protobuf::Message* reply = nullptr;
+  std::atomic<int> groups{0};  // not answered yet
 };
 
 RewardService::RewardService(ScoringPool* pool) : pool_(pool) {}
 RewardService::~RewardService() = default;
 
-GrpcService RewardService::registration() {
-  return {this, v1::RewardService::service_full_name(),
-          [this](grpc::ServerBuilder& builder) { queue_ = builder.AddCompletionQueue(); },
-          [this] {
-            for (int i = 0; i < kExpected; ++i) Expect();
-            pool_->Serve(this);
-          },
-          [this] { End(); }};
+std::vector<GrpcService> RewardService::registrations() {
+  const auto started = [this] {
+    for (int i = 0; i < kExpected; ++i) Expect(Method::kScoreGroup);
+    for (int i = 0; i < kExpected; ++i) Expect(Method::kScoreGroups);
+    pool_->Serve(this);
+  };
+  return {{&group_method_, v1::RewardService::service_full_name(),
+           [this](grpc::ServerBuilder& builder) { queue_ = builder.AddCompletionQueue(); }, started, [this] { End(); }},
+          {&groups_method_, v1::RewardBatchService::service_full_name(), nullptr, nullptr, nullptr}};
 }
 
 void RewardService::End() {
@@ -100,7 +109,7 @@ void RewardService::Wake() {
   if (!woken_.exchange(true)) alarm_.Set(queue_.get(), Past(), &wake_);
 }
 
-void RewardService::Expect() {
+void RewardService::Expect(Method method) {
   std::unique_ptr<Call> call;
   {
     absl::MutexLock lock(&mu_);
@@ -111,9 +120,17 @@ void RewardService::Expect() {
   }
   if (call == nullptr) call = std::make_unique<Call>();
   Call* const c = call.release();  // the queue's, until it ends
+  c->method = method;
   Call::Rpc& rpc = c->rpc.emplace();
   rpc.context.AsyncNotifyWhenDone(&c->ended);
-  RequestScoreGroup(&rpc.context, &rpc.bytes, &rpc.responder, queue_.get(), queue_.get(), &c->arrived);
+  const auto expect = [&](auto& service, auto request) {
+    (service.*request)(&rpc.context, &rpc.bytes, &rpc.responder, queue_.get(), queue_.get(), &c->arrived);
+  };
+  if (method == Method::kScoreGroup) {
+    expect(group_method_, &decltype(group_method_)::RequestScoreGroup);
+  } else {
+    expect(groups_method_, &decltype(groups_method_)::RequestScoreGroups);
+  }
 }
 
 void RewardService::Handle(void* tag, bool ok) {
@@ -129,7 +146,7 @@ void RewardService::Handle(void* tag, bool ok) {
         absl::MutexLock lock(&mu_);
         ++running_;
       }
-      Expect();
+      Expect(t.call->method);
       return Begin(t.call);
     case Step::kEnded:
       t.call->gone = t.call->rpc->context.IsCancelled();
@@ -141,17 +158,46 @@ void RewardService::Handle(void* tag, bool ok) {
 
 void RewardService::Begin(Call* call) {
   Call::Rpc& rpc = *call->rpc;
-  call->request = google::protobuf::Arena::CreateMessage<v1::ScoreGroupRequest>(&call->arena);
-  call->reply = google::protobuf::Arena::CreateMessage<v1::ScoreGroupReply>(&call->arena);
+  if (call->method == Method::kScoreGroup) {
+    call->MakeMessages<v1::ScoreGroupRequest, v1::ScoreGroupReply>();
+  } else {
+    call->MakeMessages<v1::ScoreGroupsRequest, v1::ScoreGroupsReply>();
+  }
   const auto bytes = static_cast<int64_t>(rpc.bytes.Length());
   if (!Parse(&rpc.bytes, call->request)) {
-    return Answer(call, absl::InvalidArgumentError(absl::StrCat("the ", bytes, " bytes are no swerve.v1.ScoreGroupRequest")));
+    return Answer(call, absl::InvalidArgumentError(absl::StrCat("the ", bytes, " bytes are no ", call->request->GetTypeName())));
   }
   rpc.bytes.Clear();
-  // The caller's deadline is on the system clock; what is left of it counts from the group's arrival.
+  // The caller's deadline is on the system clock; what is left of it counts from the groups' arrival.
   const absl::Duration left = absl::FromChrono(rpc.context.deadline()) - absl::Now();
-  pool_->Submit({call->request, call->reply, bytes, left, [call] { return call->gone.load(); },
+  if (call->method == Method::kScoreGroup) {
+    ScoreGroup(call, bytes, left);
+  } else {
+    ScoreGroups(call, bytes, left);
+  }
+}
+
+void RewardService::ScoreGroup(Call* call, int64_t bytes, absl::Duration left) {
+  pool_->Submit({static_cast<const v1::ScoreGroupRequest*>(call->request),
+                 static_cast<v1::ScoreGroupReply*>(call->reply), bytes, left, [call] { return call->gone.load(); },
                  [this, call](const absl::Status& status) { Answer(call, status); }});
+}
+
+void RewardService::ScoreGroups(Call* call, int64_t bytes, absl::Duration left) {
+  const auto& groups = static_cast<const v1::ScoreGroupsRequest*>(call->request)->groups();
+  auto* const answers = static_cast<v1::ScoreGroupsReply*>(call->reply)->mutable_answers();
+  const int n = groups.size();
+  if (n == 0) return Answer(call, absl::OkStatus());
+  call->groups = n;
+  for (int i = 0; i < n; ++i) answers->Add();
+  for (int i = 0; i < n; ++i) {  // the call may end once the last has been submitted
+    v1::GroupAnswer* const answer = answers->Mutable(i);
+    pool_->Submit({&groups[i], answer->mutable_reply(), bytes / n, left, [call] { return call->gone.load(); },
+                   [this, call, answer](const absl::Status& status) {
+                     if (!status.ok()) *answer->mutable_error() = ToRpcStatus(status);
+                     if (call->groups.fetch_sub(1) == 1) Answer(call, absl::OkStatus());
+                   }});
+  }
 }
 
 void RewardService::Answer(Call* call, const absl::Status& status) {

@@ -1,4 +1,4 @@
-// The reward service's gRPC face: one unary call per group. Calls arrive at a completion queue that the scoring pool's
+// The reward service's gRPC face: one group per call (reward.proto) or several (reward_batch.proto). Calls arrive at a completion queue that the scoring pool's
 // threads read themselves (call_source.h); request and reply live in one arena per call, which is used again.
 #ifndef SWERVE_REWARD_SERVICE_SERVICE_H_
 #define SWERVE_REWARD_SERVICE_SERVICE_H_
@@ -15,22 +15,23 @@
 #include "reward_service/call_source.h"
 #include "reward_service/scoring_pool.h"
 #include "swerve/v1/reward.grpc.pb.h"
+#include "swerve/v1/reward_batch.grpc.pb.h"
 
 namespace swerve {
 
-// Thread-safe. Statuses: reward.proto; INVALID_ARGUMENT for bytes that are no request. The pool must outlive it. Serves
+// Thread-safe. Statuses: the protos; INVALID_ARGUMENT for bytes that are no request. The pool must outlive it. Serves
 // one server, once, which must be shut down before this ends.
-class RewardService final : public v1::RewardService::WithRawMethod_ScoreGroup<v1::RewardService::Service>,
-                            private CallSource {
+class RewardService final : private CallSource {
  public:
   explicit RewardService(ScoringPool* pool);
   ~RewardService() override;
 
-  // For GrpcServer::Start.
-  GrpcService registration();
+  // For GrpcServer::Start, all of them.
+  std::vector<GrpcService> registrations();
 
  private:
   struct Call;
+  enum class Method { kScoreGroup, kScoreGroups };
   enum class Step { kArrived, kAnswered, kEnded };
   struct Tag {  // what the completion queue hands back; the one without a call wakes
     Call* call = nullptr;
@@ -44,9 +45,11 @@ class RewardService final : public v1::RewardService::WithRawMethod_ScoreGroup<v
   // Blocks until all calls have ended.
   void End() ABSL_LOCKS_EXCLUDED(mu_);
   // Waits for one more call.
-  void Expect() ABSL_LOCKS_EXCLUDED(mu_);
+  void Expect(Method method) ABSL_LOCKS_EXCLUDED(mu_);
   void Handle(void* tag, bool ok);
   void Begin(Call* call);
+  void ScoreGroup(Call* call, int64_t bytes, absl::Duration left);
+  void ScoreGroups(Call* call, int64_t bytes, absl::Duration left);
   void Answer(Call* call, const absl::Status& status);
   // One of the two events that end a call.
   void Release(Call* call) ABSL_LOCKS_EXCLUDED(mu_);
@@ -54,6 +57,8 @@ class RewardService final : public v1::RewardService::WithRawMethod_ScoreGroup<v
   bool NoneRuns() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return running_ == 0; }
 
   ScoringPool* const pool_;
+  v1::RewardService::WithRawMethod_ScoreGroup<v1::RewardService::Service> group_method_;
+  v1::RewardBatchService::WithRawMethod_ScoreGroups<v1::RewardBatchService::Service> groups_method_;
   std::unique_ptr<grpc::ServerCompletionQueue> queue_;  // set before the server starts
   grpc::Alarm alarm_;
   Tag wake_;

@@ -6,12 +6,13 @@
 Reward functions for trainers: swerve.trl, swerve.verl, swerve.ms_swift. None of them imports its trainer.
 """
 
-from swerve.client import Candidate, InfrastructureError, RequestError, RewardClient, RewardError, Score, Tls
+from swerve.client import Candidate, Group, InfrastructureError, RequestError, RewardClient, RewardError, Score, Tls
 from swerve.parse import parse_pose3
 from swerve.scenes import SceneSet
 
 __all__ = [
     "Candidate",
+    "Group",
     "InfrastructureError",
     "RequestError",
     "RewardClient",

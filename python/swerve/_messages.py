@@ -25,6 +25,8 @@ def _message(name: str) -> Any:
 Scene = _message("Scene")
 ScoreGroupRequest = _message("ScoreGroupRequest")
 ScoreGroupReply = _message("ScoreGroupReply")
+ScoreGroupsRequest = _message("ScoreGroupsRequest")
+ScoreGroupsReply = _message("ScoreGroupsReply")
 RewardRules = _message("RewardRules")
 RpcStatus = _message("RpcStatus")
 RetryInfo = _message("RetryInfo")

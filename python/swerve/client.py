@@ -26,6 +26,7 @@ Poses = Sequence[Pose]  # 8 of them, 0.5 … 4.0 s
 Rules = Union[Mapping[str, Any], Any]
 
 _METHOD = "/swerve.v1.RewardService/ScoreGroup"
+_BATCH_METHOD = "/swerve.v1.RewardBatchService/ScoreGroups"
 _RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
 _PDM_RULES = {"v1": "V1", "v1.0": "V1_0", "v2": "V2"}
 _RATE_LIMIT = "rate limit: "  # what a refusal by limits.calls_per_second begins with
@@ -108,15 +109,68 @@ def _score(reward: Any) -> Score:
     )
 
 
+def _delay_in(status: Any) -> Optional[float]:
+    """Of a swerve.v1.RpcStatus: seconds after which the service wants to be asked again; None when it did not say."""
+    for detail in status.details:
+        if detail.type_url == _RETRY_INFO:
+            delay = messages.RetryInfo.FromString(detail.value).retry_delay
+            return float(delay.seconds + delay.nanos * 1e-9)
+    return None
+
+
 def _retry_delay(error: Any) -> Optional[float]:
-    """Seconds after which the service wants to be asked again; None when it did not say."""
     for key, value in error.trailing_metadata() or ():
         if key == "grpc-status-details-bin":
-            for detail in messages.RpcStatus.FromString(value).details:
-                if detail.type_url == _RETRY_INFO:
-                    delay = messages.RetryInfo.FromString(detail.value).retry_delay
-                    return float(delay.seconds + delay.nanos * 1e-9)
+            return _delay_in(messages.RpcStatus.FromString(value))
     return None
+
+
+@dataclass(frozen=True)
+class Group:
+    """What RewardClient.score takes, for score_groups."""
+
+    scene: Union[str, bytes, Any]
+    candidates: Sequence[Union[Candidate, Poses]]
+    weights: Optional[Tuple[float, float, float]] = None
+    rules: Optional[Rules] = None
+    pdm_rules: Optional[str] = None
+
+
+def _request(group: Group) -> Any:
+    request = messages.ScoreGroupRequest()
+    if group.pdm_rules is not None:
+        if group.pdm_rules not in _PDM_RULES:
+            raise ValueError(f"pdm_rules must be one of {', '.join(_PDM_RULES)}, not {group.pdm_rules!r}")
+        request.pdm_rules = messages.enum_value("PdmRules", _PDM_RULES[group.pdm_rules])
+    if isinstance(group.scene, str):
+        request.scene_id = group.scene
+    elif isinstance(group.scene, bytes):
+        request.scene.ParseFromString(group.scene)
+    else:
+        request.scene.CopyFrom(group.scene)
+    for candidate in group.candidates:
+        if not isinstance(candidate, Candidate):
+            candidate = Candidate(candidate)
+        one = request.candidates.add(text=candidate.text, parse=messages.enum_value("ParseStatus", candidate.parse))
+        for x, y, heading in candidate.poses:
+            one.poses.add(x=x, y=y, heading=heading)
+        for x, y, heading in candidate.prev_poses:
+            one.prev_poses.add(x=x, y=y, heading=heading)
+    if group.weights is not None:
+        request.weights.traj, request.weights.fmt, request.weights.goal = group.weights
+    if isinstance(group.rules, Mapping):
+        try:
+            json_format.ParseDict(dict(group.rules), request.rules)
+        except json_format.ParseError as error:
+            raise ValueError(f"rules: {error}") from error
+        request.rules.SetInParent()
+    elif group.rules is not None:
+        request.rules.CopyFrom(group.rules)
+    return request
+
+
+def _code(number: int) -> Any:
+    return next((code for code in grpc.StatusCode if code.value[0] == number), grpc.StatusCode.UNKNOWN)
 
 
 @dataclass(frozen=True)
@@ -192,37 +246,41 @@ class RewardClient:
         call as one group. ValueError: a name or value that rules do not have.
         pdm_rules: "v1" (PDMS of NAVSIM v1.1), "v1.0" or "v2" (EPDMS); None: as the service is configured.
         """
-        request = messages.ScoreGroupRequest()
-        if pdm_rules is not None:
-            if pdm_rules not in _PDM_RULES:
-                raise ValueError(f"pdm_rules must be one of {', '.join(_PDM_RULES)}, not {pdm_rules!r}")
-            request.pdm_rules = messages.enum_value("PdmRules", _PDM_RULES[pdm_rules])
-        if isinstance(scene, str):
-            request.scene_id = scene
-        elif isinstance(scene, bytes):
-            request.scene.ParseFromString(scene)
-        else:
-            request.scene.CopyFrom(scene)
-        for candidate in candidates:
-            if not isinstance(candidate, Candidate):
-                candidate = Candidate(candidate)
-            one = request.candidates.add(text=candidate.text, parse=messages.enum_value("ParseStatus", candidate.parse))
-            for x, y, heading in candidate.poses:
-                one.poses.add(x=x, y=y, heading=heading)
-            for x, y, heading in candidate.prev_poses:
-                one.prev_poses.add(x=x, y=y, heading=heading)
-        if weights is not None:
-            request.weights.traj, request.weights.fmt, request.weights.goal = weights
-        if isinstance(rules, Mapping):
-            try:
-                json_format.ParseDict(dict(rules), request.rules)
-            except json_format.ParseError as error:
-                raise ValueError(f"rules: {error}") from error
-            request.rules.SetInParent()
-        elif rules is not None:
-            request.rules.CopyFrom(rules)
-        reply = self._call(request, self.timeout if timeout is None else timeout)
+        request = _request(Group(scene, candidates, weights, rules, pdm_rules))
+        until = time.monotonic() + (self.timeout if timeout is None else timeout)
+        reply = self._call(_METHOD, request, messages.ScoreGroupReply, until)
         return [_score(reward) for reward in reply.rewards]
+
+    def score_groups(
+        self, groups: Sequence[Group], *, timeout: Optional[float] = None
+    ) -> List[Union[List[Score], RewardError]]:
+        """Scores several groups, of any scenes, in one call: less work for both sides than a call for each.
+
+        What score would return for each group, in order; where it would raise a RewardError, the error stands in the
+        group's place. Groups that the service has no room for are sent again, without the others. Raises only what
+        concerns the call as a whole.
+        """
+        requests = [_request(group) for group in groups]
+        until = time.monotonic() + (self.timeout if timeout is None else timeout)
+        out: List[Any] = [None] * len(requests)
+        left = list(range(len(requests)))
+        while left:
+            batch = messages.ScoreGroupsRequest(groups=[requests[i] for i in left])
+            reply = self._call(_BATCH_METHOD, batch, messages.ScoreGroupsReply, until)
+            refused, wait = [], 0.0
+            for i, answer in zip(left, reply.answers):
+                if answer.HasField("reply"):
+                    out[i] = [_score(reward) for reward in answer.reply.rewards]
+                    continue
+                delay = _delay_in(answer.error)
+                out[i] = self._error(_code(answer.error.code), answer.error.message, delay is not None)
+                if delay is not None:
+                    refused.append(i)
+                    wait = max(wait, delay * random.uniform(1.0, 1.5))
+            left = refused if time.monotonic() + wait < until else []
+            if left:
+                self._sleep(wait)
+        return out
 
     def healthy(self, timeout: float = 1.0) -> bool:
         """True when the service answers and serves."""
@@ -273,14 +331,13 @@ class RewardClient:
                 self._channel_pid = os.getpid()
             return self._channel
 
-    def _call(self, request: Any, timeout: float) -> Any:
-        until = time.monotonic() + timeout
+    def _call(self, method: str, request: Any, reply: Any, until: float) -> Any:
         backoff = 0.1
         while True:
             stub = self._open().unary_unary(
-                _METHOD,
-                request_serializer=messages.ScoreGroupRequest.SerializeToString,
-                response_deserializer=messages.ScoreGroupReply.FromString,
+                method,
+                request_serializer=type(request).SerializeToString,
+                response_deserializer=reply.FromString,
             )
             try:
                 return stub(request, timeout=max(until - time.monotonic(), 0.001))

@@ -102,8 +102,7 @@ class ProtosTest(unittest.TestCase):
     def test_committed_protos_are_those_of_the_service(self):
         with tempfile.NamedTemporaryFile() as out:
             subprocess.run([os.environ.get("PROTOC", "protoc"), "-I", str(ROOT / "proto"), "--include_imports",
-                            "--descriptor_set_out=" + out.name, "swerve/v1/reward.proto", "swerve/v1/status.proto"],
-                           check=True)
+                            "--descriptor_set_out=" + out.name, "swerve/v1/reward_batch.proto"], check=True)
             now = descriptor_pb2.FileDescriptorSet.FromString(out.read())
         committed = descriptor_pb2.FileDescriptorSet.FromString((ROOT / "python/swerve/protos.bin").read_bytes())
         self.assertEqual({f.name for f in now.file}, {f.name for f in committed.file})
@@ -137,6 +136,20 @@ class ClientTest(unittest.TestCase):
                                   answer["ego_progress"], answer["time_to_collision_within_bound"]))
             status, one = post("/score", {"token": scene_id, "poses": wild, "verbose": True})
             self.assertEqual((status, one["pdms"], one["token"]), (200, scores[2].pdms, scene_id))
+
+    def test_groups_in_one_call_are_as_if_asked_alone(self):
+        ids = list(Service.gt)
+        groups = [swerve.Group(i, [Service.gt[i], [(0, 0, 0)] * 8], weights=(1, 0, 0)) for i in ids]
+        groups.insert(1, swerve.Group("nowhere", [Service.gt[ids[0]]]))
+        with RewardClient(Service.addresses["grpc"]) as client:
+            answers = client.score_groups(groups)
+            self.assertEqual(client.score_groups([]), [])
+            for group, answer in zip(groups, answers):
+                if group.scene == "nowhere":
+                    self.assertIsInstance(answer, RequestError)
+                    self.assertEqual(answer.code, "NOT_FOUND")
+                else:
+                    self.assertEqual(answer, client.score(group.scene, group.candidates, weights=group.weights))
 
     def test_scene_inline_is_the_scene_by_id(self):
         scene = Service.scenes[self.id]
@@ -259,6 +272,42 @@ class RetryTest(unittest.TestCase):
         self.assertEqual(len(calls), 4)
         self.assertTrue(all(3 <= s <= 4.5 for s in slept[:2]), slept)
         self.assertLess(slept[2], 1)
+
+
+    def test_groups_without_room_are_sent_again_alone(self):
+        calls = []
+
+        def handle(request, context):
+            groups = messages.ScoreGroupsRequest.FromString(request).groups
+            calls.append([group.scene_id for group in groups])
+            reply = messages.ScoreGroupsReply()
+            for group in groups:
+                answer = reply.answers.add()
+                if group.scene_id == "full" and len(calls) < 3:
+                    info = messages.RetryInfo()
+                    info.retry_delay.seconds = 2
+                    answer.error.code = 8
+                    answer.error.details.add(type_url="type.googleapis.com/google.rpc.RetryInfo", value=info.SerializeToString())
+                else:
+                    answer.reply.rewards.add(total=len(calls))
+            return reply.SerializeToString()
+
+        server = grpc.server(futures.ThreadPoolExecutor(1))
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(
+            "swerve.v1.RewardBatchService", {"ScoreGroups": grpc.unary_unary_rpc_method_handler(handle)}),))
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        self.addCleanup(server.stop, None)
+        slept = []
+        client = RewardClient(f"127.0.0.1:{port}", timeout=60, sleep=slept.append)
+        groups = [swerve.Group("a", [[]]), swerve.Group("full", [[]]), swerve.Group("b", [[]])]
+        self.assertEqual([answer[0].total for answer in client.score_groups(groups)], [1, 3, 1])
+        self.assertEqual(calls, [["a", "full", "b"], ["full"], ["full"]])
+        self.assertTrue(all(2 <= s <= 3 for s in slept), slept)
+        calls.clear()
+        refused = client.score_groups(groups, timeout=1)[1]  # it says 2 s
+        self.assertIsInstance(refused, InfrastructureError)
+        self.assertEqual(len(calls), 1)
 
 
 class OwnService:

@@ -38,9 +38,10 @@ class RewardServiceTest : public ::testing::Test {
     service_ = std::make_unique<RewardService>(pool_.get());
     GrpcServer::Options server;
     server.max_message_bytes = 256 << 10;
-    server_ = GrpcServer::Start(server, {service_->registration()}).value();
-    stub_ = v1::RewardService::NewStub(
-        grpc::CreateChannel(server_->address(), grpc::InsecureChannelCredentials()));
+    server_ = GrpcServer::Start(server, service_->registrations()).value();
+    const auto channel = grpc::CreateChannel(server_->address(), grpc::InsecureChannelCredentials());
+    stub_ = v1::RewardService::NewStub(channel);
+    batch_stub_ = v1::RewardBatchService::NewStub(channel);
   }
   v1::ScoreGroupRequest Request(const std::string& id = "known", int candidates = 8) {
     v1::ScoreGroupRequest request;
@@ -64,6 +65,7 @@ class RewardServiceTest : public ::testing::Test {
   std::unique_ptr<RewardService> service_;
   std::unique_ptr<GrpcServer> server_;
   std::unique_ptr<v1::RewardService::Stub> stub_;
+  std::unique_ptr<v1::RewardBatchService::Stub> batch_stub_;
   v1::ScoreGroupReply reply_;
 };
 
@@ -295,6 +297,67 @@ TEST_F(RewardServiceTest, FullQueueRefusesAndTheRestIsAnswered) {
   third.join();
   EXPECT_EQ(ok, 2);
   EXPECT_EQ(refused, 1);
+}
+
+TEST_F(RewardServiceTest, GroupsOfOneCallAreAnsweredAsIfAskedAlone) {
+  ScoringOptions options;
+  options.threads = 2;
+  Start(options);
+  v1::ScoreGroupsRequest request;
+  for (int i = 0; i < 12; ++i) {
+    *request.add_groups() = Request(i == 4 ? "other" : "known", 4 + 8 * i);
+    request.mutable_groups(i)->mutable_candidates(0)->mutable_poses(7)->set_x(i);
+  }
+  request.mutable_groups(7)->clear_source();
+  grpc::ClientContext context;
+  v1::ScoreGroupsReply reply;
+  ASSERT_OK(FromGrpc(batch_stub_->ScoreGroups(&context, request, &reply)));
+  ASSERT_EQ(reply.answers_size(), 12);
+  for (int i = 0; i < 12; ++i) {
+    SCOPED_TRACE(i);
+    const absl::Status alone = Call(request.groups(i));
+    const v1::GroupAnswer& answer = reply.answers(i);
+    EXPECT_EQ(answer.error().code(), alone.raw_code());
+    EXPECT_EQ(answer.error().message(), alone.message());
+    EXPECT_EQ(answer.reply().SerializeAsString(), alone.ok() ? reply_.SerializeAsString() : "");
+    EXPECT_EQ(answer.has_error(), i == 4 || i == 7);
+  }
+  grpc::ClientContext again;
+  ASSERT_OK(FromGrpc(batch_stub_->ScoreGroups(&again, {}, &reply)));
+  EXPECT_EQ(reply.answers_size(), 0);
+}
+
+TEST_F(RewardServiceTest, GroupsThatDoNotFitTheQueueComeBackAlone) {
+  ScoringOptions options;
+  options.max_queue = 2;
+  absl::Notification entered, release;
+  lookup_ = [&, inner = lookup_](const std::string& id) {
+    if (!entered.HasBeenNotified()) entered.Notify();
+    release.WaitForNotification();
+    return inner(id);
+  };
+  Start(options);
+  std::thread busy([&] { EXPECT_OK(Call(Request())); });
+  entered.WaitForNotification();
+  v1::ScoreGroupsRequest request;
+  for (int i = 0; i < 5; ++i) *request.add_groups() = Request();
+  v1::ScoreGroupsReply reply;
+  std::thread caller([&] {
+    grpc::ClientContext context;
+    EXPECT_OK(FromGrpc(batch_stub_->ScoreGroups(&context, request, &reply)));
+  });
+  while (RewardMetrics::Get().queue.Value() < 2) std::this_thread::yield();
+  release.Notify();
+  caller.join();
+  busy.join();
+  ASSERT_EQ(reply.answers_size(), 5);
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_EQ(reply.answers(i).has_reply(), i < 2);
+    if (i < 2) continue;
+    EXPECT_EQ(reply.answers(i).error().code(), static_cast<int>(absl::StatusCode::kResourceExhausted));
+    ASSERT_EQ(reply.answers(i).error().details_size(), 1);
+    EXPECT_EQ(reply.answers(i).error().details(0).type_url(), "type.googleapis.com/google.rpc.RetryInfo");
+  }
 }
 
 TEST_F(RewardServiceTest, BytesThatAreNoRequestAreNamedAndTheNextCallIsServed) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "base/health_service.h"
 #include "base/status.h"
 #include "base/tls_identity.h"
 
@@ -19,11 +20,11 @@ namespace swerve {
 
 // A service and the name health checks know it by. Make it with Serving<v1::RewardService>(&implementation).
 struct GrpcService {
-  grpc::Service* service = nullptr;
+  grpc::Service* service = nullptr;  // null: `prepare` registers it
   std::string name;
-  // For one with its own completion queue: called before the server is built (again when it is tried on another port),
-  // once it serves, and once no call arrives any more and none is wanted, with the server still there for those that
-  // have not ended: blocks until they have. May be empty.
+  // For one with its own completion queue, which gRPC allows one server only: called before a server is built (again
+  // when another port is tried), once it serves, and once no call arrives any more, with the server still there for
+  // those that have not ended: blocks until they have. May be empty.
   std::function<void(grpc::ServerBuilder&)> prepare;
   std::function<void()> started, ended;
 };
@@ -62,11 +63,16 @@ class GrpcServer {
   void Shutdown(absl::Duration grace);
 
  private:
-  GrpcServer(std::string listen, int port, std::unique_ptr<grpc::Server> server, std::vector<GrpcService> services);
+  GrpcServer(std::string listen, std::vector<GrpcService> services)
+      : listen_(std::move(listen)), services_(std::move(services)) {}
+  // Null where the port cannot be had.
+  std::unique_ptr<grpc::Server> Build(const Options& options, int port);
+
   const std::string listen_;
-  const int port_;
-  std::unique_ptr<grpc::Server> server_;
   const std::vector<GrpcService> services_;
+  HealthService health_;  // of the server below
+  int port_ = 0;
+  std::unique_ptr<grpc::Server> server_;
   std::atomic<bool> shut_down_{false};
 };
 

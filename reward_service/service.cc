@@ -74,9 +74,17 @@ std::vector<GrpcService> RewardService::registrations() {
     for (int i = 0; i < kExpected; ++i) Expect(Method::kScoreGroups);
     pool_->Serve(this);
   };
-  return {{&group_method_, v1::RewardService::service_full_name(),
-           [this](grpc::ServerBuilder& builder) { queue_ = builder.AddCompletionQueue(); }, started, [this] { End(); }},
-          {&groups_method_, v1::RewardBatchService::service_full_name(), nullptr, nullptr, nullptr}};
+  return {{nullptr, v1::RewardService::service_full_name(),
+           [this](grpc::ServerBuilder& builder) { Prepare(builder); }, started, [this] { End(); }},
+          {nullptr, v1::RewardBatchService::service_full_name(), nullptr, nullptr, nullptr}};  // with the other
+}
+
+void RewardService::Prepare(grpc::ServerBuilder& builder) {
+  group_method_ = std::make_unique<GroupMethod>();
+  groups_method_ = std::make_unique<GroupsMethod>();
+  builder.RegisterService(group_method_.get());
+  builder.RegisterService(groups_method_.get());
+  queue_ = builder.AddCompletionQueue();
 }
 
 void RewardService::End() {
@@ -123,13 +131,11 @@ void RewardService::Expect(Method method) {
   c->method = method;
   Call::Rpc& rpc = c->rpc.emplace();
   rpc.context.AsyncNotifyWhenDone(&c->ended);
-  const auto expect = [&](auto& service, auto request) {
-    (service.*request)(&rpc.context, &rpc.bytes, &rpc.responder, queue_.get(), queue_.get(), &c->arrived);
-  };
+  grpc::ServerCompletionQueue* const q = queue_.get();
   if (method == Method::kScoreGroup) {
-    expect(group_method_, &decltype(group_method_)::RequestScoreGroup);
+    group_method_->RequestScoreGroup(&rpc.context, &rpc.bytes, &rpc.responder, q, q, &c->arrived);
   } else {
-    expect(groups_method_, &decltype(groups_method_)::RequestScoreGroups);
+    groups_method_->RequestScoreGroups(&rpc.context, &rpc.bytes, &rpc.responder, q, q, &c->arrived);
   }
 }
 

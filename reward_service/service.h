@@ -44,6 +44,7 @@ class RewardService final : private CallSource {
 
   // Blocks until all calls have ended.
   void End() ABSL_LOCKS_EXCLUDED(mu_);
+  void Prepare(grpc::ServerBuilder& builder);
   // Waits for one more call.
   void Expect(Method method) ABSL_LOCKS_EXCLUDED(mu_);
   void Handle(void* tag, bool ok);
@@ -57,9 +58,12 @@ class RewardService final : private CallSource {
   bool NoneRuns() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return running_ == 0; }
 
   ScoringPool* const pool_;
-  v1::RewardService::WithRawMethod_ScoreGroup<v1::RewardService::Service> group_method_;
-  v1::RewardBatchService::WithRawMethod_ScoreGroups<v1::RewardBatchService::Service> groups_method_;
-  std::unique_ptr<grpc::ServerCompletionQueue> queue_;  // set before the server starts
+  // Made when the server is built.
+  using GroupMethod = v1::RewardService::WithRawMethod_ScoreGroup<v1::RewardService::Service>;
+  using GroupsMethod = v1::RewardBatchService::WithRawMethod_ScoreGroups<v1::RewardBatchService::Service>;
+  std::unique_ptr<GroupMethod> group_method_;
+  std::unique_ptr<GroupsMethod> groups_method_;
+  std::unique_ptr<grpc::ServerCompletionQueue> queue_;
   grpc::Alarm alarm_;
   Tag wake_;
   std::atomic<bool> woken_{false};  // the alarm is under way

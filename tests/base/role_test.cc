@@ -71,6 +71,45 @@ TEST(GrpcServerTest, HealthPerServiceAndOrderlyEnd) {
   server->Shutdown(absl::Seconds(1));
 }
 
+TEST(GrpcServerTest, WatchesHearOfHealthAndEndWithTheServer) {
+  using grpc::health::v1::HealthCheckResponse;
+  FixedPolicy service;
+  SWERVE_ASSERT_OK_AND_ASSIGN(auto server, GrpcServer::Start({}, {Serving<v1::Orchestrator>(&service)}));
+  auto stub = grpc::health::v1::Health::NewStub(grpc::CreateChannel(server->address(), grpc::InsecureChannelCredentials()));
+  const auto watch = [&](const std::string& name, grpc::ClientContext* context) {
+    grpc::health::v1::HealthCheckRequest request;
+    request.set_service(name);
+    return stub->Watch(context, request);
+  };
+  grpc::ClientContext whole_context, other_context;
+  HealthCheckResponse response;
+  const auto other = watch("no.such.Service", &other_context);
+  ASSERT_TRUE(other->Read(&response));
+  EXPECT_EQ(response.status(), HealthCheckResponse::SERVICE_UNKNOWN);
+  const auto whole = watch("", &whole_context);
+  ASSERT_TRUE(whole->Read(&response));
+  EXPECT_EQ(response.status(), HealthCheckResponse::SERVING);
+  server->SetNotServing();
+  ASSERT_TRUE(whole->Read(&response));
+  EXPECT_EQ(response.status(), HealthCheckResponse::NOT_SERVING);
+  // As many as there may be, and one more.
+  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
+  std::vector<std::unique_ptr<grpc::ClientReader<HealthCheckResponse>>> watches;
+  for (int i = 2; i < HealthService::kMostWatches; ++i) {
+    watches.push_back(watch("", contexts.emplace_back(std::make_unique<grpc::ClientContext>()).get()));
+    ASSERT_TRUE(watches.back()->Read(&response));
+  }
+  grpc::ClientContext one_more;
+  const auto refused = watch("", &one_more);
+  EXPECT_FALSE(refused->Read(&response));
+  EXPECT_EQ(refused->Finish().error_code(), grpc::RESOURCE_EXHAUSTED);
+  other_context.TryCancel();
+  EXPECT_EQ(other->Finish().error_code(), grpc::CANCELLED);
+  server->Shutdown(absl::Seconds(30));
+  EXPECT_FALSE(whole->Read(&response));
+  EXPECT_EQ(whole->Finish().error_code(), grpc::UNAVAILABLE);
+}
+
 TEST(GrpcServerTest, PortInUseIsAnErrorUnlessOnlyPreferred) {
   SWERVE_ASSERT_OK_AND_ASSIGN(auto first, GrpcServer::Start({}, {}));
   GrpcServer::Options options;

@@ -360,6 +360,18 @@ TEST_F(RewardServiceTest, GroupsThatDoNotFitTheQueueComeBackAlone) {
   }
 }
 
+TEST_F(RewardServiceTest, ServesOnAnotherPortWhereThePreferredOneIsTaken) {
+  Start();
+  ScoringPool pool({}, lookup_);
+  RewardService service(&pool);
+  GrpcServer::Options options;
+  options.preferred_port = server_->port();
+  SWERVE_ASSERT_OK_AND_ASSIGN(auto server, GrpcServer::Start(options, service.registrations()));
+  EXPECT_NE(server->port(), server_->port());
+  stub_ = v1::RewardService::NewStub(grpc::CreateChannel(server->address(), grpc::InsecureChannelCredentials()));
+  EXPECT_OK(Call(Request()));
+}
+
 TEST_F(RewardServiceTest, BytesThatAreNoRequestAreNamedAndTheNextCallIsServed) {
   Start();
   grpc::GenericStub stub(grpc::CreateChannel(server_->address(), grpc::InsecureChannelCredentials()));

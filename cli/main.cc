@@ -3,10 +3,13 @@
 #include <exception>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "base/exit_code.h"
 #include "cli/commands.h"
 
 int main(int argc, char** argv) {
+  // Debian's Abseil looks for lock cycles at every lock, a hundredth of a busy scoring core. Tests keep it on.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   CLI::App app{"Swerve teaches driving models from their failures: feedback-augmented GRPO as a service.\n"
                "Start with `swerve demo`; every command explains itself with --help."};
   app.name("swerve");

@@ -17,6 +17,8 @@ namespace {
 constexpr int kChunk = 16;
 // When all threads are busy, how long calls may go unread. Scoring a chunk takes a tenth of it.
 constexpr absl::Duration kAttention = absl::Milliseconds(5);
+// How long a thread with work does not look for calls: several then arrive at one look, which is what looking costs.
+constexpr int64_t kUnlookedNanos = 500000;
 
 // The pool that this thread scores for.
 thread_local const ScoringPool* working_for = nullptr;
@@ -161,12 +163,14 @@ void ScoringPool::ShowQueue() const {
 
 void ScoringPool::Work() {
   working_for = this;
+  int64_t looked = absl::GetCurrentTimeNanos();
   Task task;
   while (true) {
     task = Take(task);
     if (task.job == nullptr) {
       if (task.source == nullptr) return;
       task.source->Wait();
+      looked = absl::GetCurrentTimeNanos();
       continue;
     }
     if (task.end == 0) {
@@ -174,7 +178,9 @@ void ScoringPool::Work() {
     } else {
       Settle(task.job, ScoreSome(*task.job, task.begin, task.end));
     }
-    if (task.source != nullptr) task.source->Poll();
+    if (task.source == nullptr || absl::GetCurrentTimeNanos() - looked < kUnlookedNanos) continue;
+    task.source->Poll();
+    looked = absl::GetCurrentTimeNanos();
   }
 }
 

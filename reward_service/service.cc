@@ -110,7 +110,9 @@ void RewardService::Poll() {
 void RewardService::Wait() {
   void* tag;
   bool ok;
-  if (queue_->Next(&tag, &ok)) Handle(tag, ok);
+  if (!queue_->Next(&tag, &ok)) return;
+  Handle(tag, ok);
+  Poll();
 }
 
 void RewardService::Wake() {

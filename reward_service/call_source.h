@@ -14,7 +14,8 @@ class CallSource {
   virtual void Poll() = 0;
   // Blocks until something has arrived or a thread was woken; handles it as Poll does.
   virtual void Wait() = 0;
-  // One thread returns from Wait, now or as soon as one gets there. Never blocks, and calls nothing of the pool.
+  // One thread returns from Wait, now or as soon as one gets there, unless a Poll meets it first: who polls looks for work
+  // afterwards. Never blocks, and calls nothing of the pool.
   virtual void Wake() = 0;
 };
 

@@ -234,6 +234,8 @@ void ScoringPool::Attend() {
     source->Poll();
     absl::MutexLock lock(&mu_);
     --visitors_;
+    // It may have taken the call that was to wake a thread which had become idle meanwhile.
+    if (source_ != nullptr && !jobs_.empty() && idle_ > 0) source_->Wake();
   }
 }
 

@@ -561,6 +561,66 @@ TEST_F(ScoringPoolTest, WhatWaitsIsAnsweredWhenItEnds) {
   ASSERT_TRUE(b.done.HasBeenNotified());
 }
 
+// A source whose Poll, on the attending thread, lets the busy thread become idle, submits a group, and then meets the call
+// that was to wake that thread.
+class GreedySource : public CallSource {
+ public:
+  void Poll() override {
+    absl::MutexLock lock(&mu_);
+    if (polled_) return;
+    polled_ = true;
+    mu_.Unlock();
+    poll();
+    mu_.Lock();
+    woken_ = false;
+  }
+  void Wait() override {
+    absl::MutexLock lock(&mu_);
+    ++waiting_;
+    mu_.Await(absl::Condition(&woken_));
+    woken_ = ended_;
+    --waiting_;
+  }
+  void Wake() override {
+    absl::MutexLock lock(&mu_);
+    woken_ = true;
+  }
+  void End() {
+    absl::MutexLock lock(&mu_);
+    woken_ = ended_ = true;
+  }
+  void AwaitIdleThread() {
+    absl::MutexLock lock(&mu_);
+    mu_.Await(absl::Condition(+[](int* n) { return *n > 0; }, &waiting_));
+  }
+  std::function<void()> poll;
+
+ private:
+  absl::Mutex mu_;
+  bool polled_ = false, woken_ = false, ended_ = false;
+  int waiting_ = 0;
+};
+
+TEST_F(ScoringPoolTest, AWakingCallThatTheAttendantMeetsIsNotLost) {
+  HoldLookups();
+  MakePool({});
+  const v1::ScoreGroupRequest request = Request();
+  Answer busy, next;
+  GreedySource source;
+  source.poll = [&] {
+    release_.Notify();
+    source.AwaitIdleThread();
+    Submit(request, &next);
+  };
+  pool_->Serve(&source);
+  source.AwaitIdleThread();
+  Submit(request, &busy);
+  busy.done.WaitForNotification();
+  next.done.WaitForNotification();
+  EXPECT_OK(next.status);
+  pool_->Leave([&] { source.End(); });
+}
+
 TEST_F(ScoringPoolTest, EveryStageIsMeasured) {
   MakePool({});
   const auto count = [](prometheus::Histogram& h) { return h.Collect().histogram.sample_count; };

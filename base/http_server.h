@@ -73,7 +73,7 @@ class HttpServer {
   CallGate gate_;
   std::atomic<int64_t> bodies_bytes_{0};
   mg_context* context_ = nullptr;
-  int port_ = 0;
+  std::atomic<int> port_{0};  // calls may arrive before Start knows it
 };
 
 }  // namespace swerve

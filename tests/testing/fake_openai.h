@@ -96,6 +96,8 @@ class FakeOpenAi {
     peers_.clear();
     sent_ = 0;
     most_ = 0;
+    now_ = 0;
+    ++since_;
   }
   // Answers in turn; when they are used up, a valid report.
   void Script(std::vector<FakeAnswer> answers) {
@@ -131,8 +133,10 @@ class FakeOpenAi {
     const mg_request_info* info = mg_get_request_info(connection);
     const char* authorization = mg_get_header(connection, "Authorization");
     FakeAnswer answer;
+    int since = 0;
     {
       absl::MutexLock lock(&mu_);
+      since = since_;
       asked_.push_back({info->local_uri, authorization == nullptr ? "" : authorization,
                         nlohmann::json::parse(body, nullptr, false)});
       peers_.insert(info->remote_port);
@@ -143,14 +147,14 @@ class FakeOpenAi {
         script_.pop_front();
       }
     }
-    Write(connection, answer);
-    if (!EndsWithItsLastByte(answer)) Leave();
+    Write(connection, answer, since);
+    if (!EndsWithItsLastByte(answer)) Leave(since);
     return answer.status;
   }
 
-  void Leave() {
+  void Leave(int since) {  // what was asked before Reset, and has hung since, is not counted any more
     absl::MutexLock lock(&mu_);
-    --now_;
+    if (since == since_) --now_;
   }
   // Of such an answer the last byte goes after Leave(): whoever has read it may ask again at once, before this thread
   // runs on, and is not then counted as one more.
@@ -158,7 +162,7 @@ class FakeOpenAi {
     return answer.manner == FakeAnswer::kSend && answer.times == 1 && !answer.body.empty();
   }
 
-  void Write(mg_connection* connection, const FakeAnswer& answer) {
+  void Write(mg_connection* connection, const FakeAnswer& answer, int since) {
     if (answer.manner == FakeAnswer::kHang) {
       closing_.WaitForNotificationWithTimeout(absl::Seconds(30));
       return;
@@ -170,7 +174,7 @@ class FakeOpenAi {
     if (EndsWithItsLastByte(answer)) {
       const size_t most = answer.body.size() - 1;
       const int written = most == 0 ? 0 : mg_write(connection, answer.body.data(), most);
-      Leave();
+      Leave(since);
       if (written < 0) return;
       sent_ += static_cast<size_t>(written) + static_cast<size_t>(std::max(0, mg_write(connection, &answer.body.back(), 1)));
       return;
@@ -199,6 +203,7 @@ class FakeOpenAi {
   std::vector<Asked> asked_ ABSL_GUARDED_BY(mu_);
   std::set<int> peers_ ABSL_GUARDED_BY(mu_);
   int now_ ABSL_GUARDED_BY(mu_) = 0, most_ ABSL_GUARDED_BY(mu_) = 0;
+  int since_ ABSL_GUARDED_BY(mu_) = 0;  // how often Reset was called
 };
 
 }  // namespace swerve

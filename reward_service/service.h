@@ -1,5 +1,6 @@
-// The reward service's gRPC face: one group per call (reward.proto) or several (reward_batch.proto). Calls arrive at a completion queue that the scoring pool's
-// threads read themselves (call_source.h); request and reply live in one arena per call, which is used again.
+// The reward service's gRPC face: one group per call (reward.proto) or several (reward_batch.proto). Calls arrive at a
+// completion queue that the scoring pool's threads read themselves (call_source.h); request and reply live in one arena per
+// call, which is used again.
 #ifndef SWERVE_REWARD_SERVICE_SERVICE_H_
 #define SWERVE_REWARD_SERVICE_SERVICE_H_
 

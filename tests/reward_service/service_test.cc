@@ -53,6 +53,14 @@ class RewardServiceTest : public ::testing::Test {
     }
     return request;
   }
+  // Holds the first lookup until release_ is notified; `entered_` says that it has begun.
+  void HoldLookups() {
+    lookup_ = [this, inner = lookup_](const std::string& id) {
+      if (!entered_.HasBeenNotified()) entered_.Notify();
+      release_.WaitForNotification();
+      return inner(id);
+    };
+  }
   absl::Status Call(const v1::ScoreGroupRequest& request) {
     grpc::ClientContext context;
     return FromGrpc(stub_->ScoreGroup(&context, request, &reply_));
@@ -67,6 +75,7 @@ class RewardServiceTest : public ::testing::Test {
   std::unique_ptr<v1::RewardService::Stub> stub_;
   std::unique_ptr<v1::RewardBatchService::Stub> batch_stub_;
   v1::ScoreGroupReply reply_;
+  absl::Notification entered_, release_;
 };
 
 // Every sub-score of v2 to the last bit of the library's, by request and as configured; one cache holds both editions.
@@ -330,15 +339,10 @@ TEST_F(RewardServiceTest, GroupsOfOneCallAreAnsweredAsIfAskedAlone) {
 TEST_F(RewardServiceTest, GroupsThatDoNotFitTheQueueComeBackAlone) {
   ScoringOptions options;
   options.max_queue = 2;
-  absl::Notification entered, release;
-  lookup_ = [&, inner = lookup_](const std::string& id) {
-    if (!entered.HasBeenNotified()) entered.Notify();
-    release.WaitForNotification();
-    return inner(id);
-  };
+  HoldLookups();
   Start(options);
   std::thread busy([&] { EXPECT_OK(Call(Request())); });
-  entered.WaitForNotification();
+  entered_.WaitForNotification();
   v1::ScoreGroupsRequest request;
   for (int i = 0; i < 5; ++i) *request.add_groups() = Request();
   v1::ScoreGroupsReply reply;
@@ -347,7 +351,7 @@ TEST_F(RewardServiceTest, GroupsThatDoNotFitTheQueueComeBackAlone) {
     EXPECT_OK(FromGrpc(batch_stub_->ScoreGroups(&context, request, &reply)));
   });
   while (RewardMetrics::Get().queue.Value() < 2) std::this_thread::yield();
-  release.Notify();
+  release_.Notify();
   caller.join();
   busy.join();
   ASSERT_EQ(reply.answers_size(), 5);
@@ -395,39 +399,29 @@ TEST_F(RewardServiceTest, BytesThatAreNoRequestAreNamedAndTheNextCallIsServed) {
 TEST_F(RewardServiceTest, CallersWhoLeaveAreNoticedWhileAllThreadsAreBusy) {
   ScoringOptions options;
   options.max_queue = 1;
-  absl::Notification entered, release;
-  lookup_ = [&, inner = lookup_](const std::string& id) {
-    if (!entered.HasBeenNotified()) entered.Notify();
-    release.WaitForNotification();
-    return inner(id);
-  };
+  HoldLookups();
   Start(options);
   std::thread busy([&] { EXPECT_OK(Call(Request())); });
-  entered.WaitForNotification();
+  entered_.WaitForNotification();
   for (int i = 0; i < 20; ++i) {  // each takes the only place in the queue, unless those before have left it
     grpc::ClientContext context;
     context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Milliseconds(30)));
     v1::ScoreGroupReply reply;
     EXPECT_EQ(stub_->ScoreGroup(&context, Request(), &reply).error_code(), grpc::DEADLINE_EXCEEDED);
   }
-  release.Notify();
+  release_.Notify();
   busy.join();
 }
 
 TEST_F(RewardServiceTest, CallsInFlightAreEndedBeforeItEnds) {
-  absl::Notification entered, release;
-  lookup_ = [&, inner = lookup_](const std::string& id) {
-    if (!entered.HasBeenNotified()) entered.Notify();
-    release.WaitForNotification();
-    return inner(id);
-  };
+  HoldLookups();
   Start();
   absl::Status status;
   std::thread caller([&] { status = Call(Request()); });
-  entered.WaitForNotification();
+  entered_.WaitForNotification();
   std::thread end([this] { server_->Shutdown(absl::ZeroDuration()); });
   caller.join();  // cancelled, though its group is still being scored
-  release.Notify();
+  release_.Notify();
   end.join();
   EXPECT_FALSE(status.ok());
 }
@@ -435,14 +429,6 @@ TEST_F(RewardServiceTest, CallsInFlightAreEndedBeforeItEnds) {
 // The pool itself: what a transport cannot show.
 class ScoringPoolTest : public RewardServiceTest {
  protected:
-  // Holds the first lookup until Release().
-  void HoldLookups() {
-    lookup_ = [this, inner = lookup_](const std::string& id) {
-      if (!entered_.HasBeenNotified()) entered_.Notify();
-      release_.WaitForNotification();
-      return inner(id);
-    };
-  }
   void MakePool(const ScoringOptions& options) { pool_ = std::make_unique<ScoringPool>(options, lookup_); }
   struct Answer {
     absl::Notification done;
@@ -456,8 +442,6 @@ class ScoringPoolTest : public RewardServiceTest {
                      answer->done.Notify();
                    }});
   }
-
-  absl::Notification entered_, release_;
 };
 
 TEST_F(ScoringPoolTest, ThreadsShareALargeGroupAndTheScoresAreTheSame) {

@@ -79,6 +79,13 @@ absl::Status WriteFileAtomically(const std::string& path, absl::string_view cont
   return absl::OkStatus();
 }
 
+absl::Status OnceThereIsRoom(absl::FunctionRef<absl::Status()> write, absl::FunctionRef<bool(const absl::Status&)> wait) {
+  while (true) {
+    const absl::Status status = write();
+    if (!absl::IsResourceExhausted(status) || !wait(status)) return status;
+  }
+}
+
 absl::Status MakeDirectories(const std::string& path) {
   std::error_code ec;
   std::filesystem::create_directories(path, ec);

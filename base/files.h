@@ -4,6 +4,8 @@
 #define SWERVE_BASE_FILES_H_
 
 #include <string>
+
+#include "absl/functional/function_ref.h"
 #include "absl/strings/string_view.h"
 
 #include "base/status.h"
@@ -15,6 +17,10 @@ absl::StatusOr<std::string> ReadFile(const std::string& path);
 // Writes to a temporary file beside `path`, fsyncs, renames: readers see the old or the new content, never a part.
 // `mode`: permissions, less the process's umask.
 absl::Status WriteFileAtomically(const std::string& path, absl::string_view content, int mode = 0644);
+
+// `write`'s status; while it is RESOURCE_EXHAUSTED, writes again each time that `wait` says so. `wait` is given that status,
+// blocks as long as it likes, and returns false to give up.
+absl::Status OnceThereIsRoom(absl::FunctionRef<absl::Status()> write, absl::FunctionRef<bool(const absl::Status&)> wait);
 
 // As mkdir -p.
 absl::Status MakeDirectories(const std::string& path);

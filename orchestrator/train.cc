@@ -12,6 +12,7 @@
 #include <grpcpp/grpcpp.h>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <utility>
 
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
@@ -65,6 +66,18 @@ absl::Status WriteResult(const RunDir& run, const v1::StatusReply& status, const
     json["idle_share"] = busy->idle;
   }
   return WriteFileAtomically(run.root() + "/result.json", json.dump(2) + "\n");
+}
+
+// Writes, and on a full disk writes again until there is room: neither a run's result nor a run that is taken up again is
+// lost to it. Not once the process is asked to stop.
+absl::Status WriteOnceThereIsRoom(absl::FunctionRef<absl::Status()> write) {
+  bool told = false;
+  return OnceThereIsRoom(write, [&told](const absl::Status& full) {
+    if (!std::exchange(told, true)) {
+      std::fprintf(stderr, "%s; waiting until there is room (Ctrl-C to stop)\n", std::string(full.message()).c_str());
+    }
+    return !Stop::WaitFor(absl::Seconds(1));
+  });
 }
 
 // Of the whole run, interruptions excluded. Nothing when the log cannot be read.
@@ -152,8 +165,10 @@ absl::Status PrepareRunDir(const RunDir& run, const v1::RunConfig& config, bool 
     SWERVE_RETURN_IF_ERROR(WriteFileAtomically(run.run_id_file(), absl::StrFormat("run-%08x\n", key >> 32)));
   }
   SWERVE_RETURN_IF_ERROR(ReadOrMakeAdminToken(AdminTokenFile(config, run)).status());
-  SWERVE_RETURN_IF_ERROR(WriteFileAtomically(run.versions(), VersionsJson()));
-  return WriteFileAtomically(run.config(), ToYaml(config));
+  return WriteOnceThereIsRoom([&] {
+    SWERVE_RETURN_IF_ERROR(WriteFileAtomically(run.versions(), VersionsJson()));
+    return WriteFileAtomically(run.config(), ToYaml(config));
+  });
 }
 
 absl::Status Train(const TrainOptions& options) {
@@ -183,7 +198,7 @@ absl::Status Train(const TrainOptions& options) {
   session->Add(begin, absl::Now());
   const bool heard = !last.run_id().empty();  // a run that stops at once may not have told its status
   const std::optional<BusyShares> busy = BusyOf(run);
-  if (heard) SWERVE_RETURN_IF_ERROR(WriteResult(run, last, busy));
+  if (heard) SWERVE_RETURN_IF_ERROR(WriteOnceThereIsRoom([&] { return WriteResult(run, last, busy); }));
   if (absl::IsCancelled(result)) {
     return absl::CancelledError(absl::StrCat("stopped", heard ? absl::StrCat(" after step ", last.step()) : "",
                                              "; go on with: swerve train --resume --run ", run.root()));

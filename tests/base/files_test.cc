@@ -36,6 +36,23 @@ TEST(FilesTest, WhatIsWrittenIsRead) {
   EXPECT_FALSE(ReadFile("/proc/self/status")->empty());  // says that its size is 0
 }
 
+TEST(FilesTest, AFullDiskIsWaitedForUntilTheCallerGivesUp) {
+  const absl::Status full = absl::ResourceExhaustedError("cannot write result.json: No space left on device");
+  int written = 0, waited = 0;
+  EXPECT_OK(OnceThereIsRoom([&] { return ++written < 3 ? full : absl::OkStatus(); },
+                            [&](const absl::Status& why) {
+                              EXPECT_EQ(why, full);
+                              return ++waited > 0;
+                            }));
+  EXPECT_EQ(written, 3);
+  EXPECT_EQ(waited, 2);
+  EXPECT_EQ(OnceThereIsRoom([&] { return ++written, full; }, [](const absl::Status&) { return false; }), full);
+  EXPECT_EQ(written, 4);
+  const absl::Status denied = absl::PermissionDeniedError("cannot write");
+  EXPECT_EQ(OnceThereIsRoom([&] { return denied; }, [&](const absl::Status&) { return ++waited < 9; }), denied);
+  EXPECT_EQ(waited, 2) << "waits for more than room";
+}
+
 TEST(FilesTest, ConcurrentWritersLeaveOneWholeContentAndNothingElse) {
   const std::string folder = Folder("writers");
   const std::string path = folder + "/file";

@@ -16,9 +16,10 @@ class FusedModel::Loader {
 
   void Text() {
     const TextConfig& t = m_.config_.text;
-    m_.embed_ = Get(kEmbeddingName);
+    const bool tied = tensors_.tensors.count(kHeadName) == 0;
+    if (!tied) m_.embed_ = Stack({{kEmbeddingName}});
     m_.norm_ = Get("language_model.model.norm.weight");
-    m_.head_ = Stack({{tensors_.tensors.count(kHeadName) ? kHeadName : kEmbeddingName}});
+    m_.head_ = Stack({{tied ? kEmbeddingName : kHeadName}});
     for (int i = 0; i < t.layers; ++i) {
       const std::string p = absl::StrCat(kTextPrefix, "layers.", i, "."), a = p + "self_attn.";
       Layer& l = m_.layers_.emplace_back();
@@ -28,7 +29,9 @@ class FusedModel::Loader {
       l.o = Stack({Linear(a + "o_proj")});
       l.gate_up = Stack({Linear(p + "mlp.gate_proj"), Linear(p + "mlp.up_proj")});
       l.down = Stack({Linear(p + "mlp.down_proj")});
+      for (const Matrix* m : {&l.qkv, &l.o, &l.gate_up, &l.down}) m_.step_weights_ += static_cast<int64_t>(m->n) * m->k;
     }
+    m_.step_weights_ += static_cast<int64_t>(m_.head_.n) * m_.head_.k;
     const int half = t.head_dim / 2;
     m_.cos_.resize(static_cast<size_t>(t.max_positions) * half);
     m_.sin_.resize(m_.cos_.size());
@@ -112,9 +115,14 @@ class FusedModel::Loader {
           b[i] *= scale[i];
         }
       }
-      const size_t at = out.packed.size();
-      out.packed.resize(at + static_cast<size_t>(padded) * out.k);
-      kernels::Pack(w.data(), n, out.k, out.packed.data() + at);
+      const size_t at = static_cast<size_t>(out.n) * out.k, size = at + static_cast<size_t>(padded) * out.k;
+      if (m_.precision_ == Precision::kBfloat16) {
+        out.half.resize(size);
+        kernels::PackBf16(w.data(), n, out.k, out.half.data() + at);
+      } else {
+        out.packed.resize(size);
+        kernels::Pack(w.data(), n, out.k, out.packed.data() + at);
+      }
       if (any_bias) out.bias.insert(out.bias.end(), b.begin(), b.end());
       out.n += padded;
     }
@@ -125,13 +133,15 @@ class FusedModel::Loader {
   FusedModel& m_;
 };
 
-absl::Status FusedModel::Check(const ModelConfig& config) {
+absl::Status FusedModel::Check(const ModelConfig& config, Precision precision) {
   const TextConfig& t = config.text;
   const VisionConfig& v = config.vision;
   auto bad = [](auto... what) { return absl::UnimplementedError(absl::StrCat("the generation engine's kernels need ", what...)); };
   if (t.head_dim % 8 != 0) return bad("a head_dim that is a multiple of 8, not ", t.head_dim);
   if (t.hidden % kernels::kLanes != 0) return bad("a hidden_size that is a multiple of 16, not ", t.hidden);
   if (t.heads / t.kv_heads > kMaxGroup) return bad("at most 64 query heads per key head");
+  const bool even = t.mlp % 2 == 0 && (!config.has_vision || (v.mlp % 2 == 0 && v.patch % 2 == 0));
+  if (precision == Precision::kBfloat16 && !even) return bad("even intermediate and patch sizes for bfloat16");
   if (!config.has_vision) return absl::OkStatus();
   if (v.hidden % kernels::kLanes != 0 || v.hidden / v.heads % 8 != 0) {
     return bad("a vision hidden_size that is a multiple of 16 and heads of a multiple of 8");
@@ -143,9 +153,9 @@ absl::Status FusedModel::Check(const ModelConfig& config) {
 }
 
 absl::StatusOr<std::shared_ptr<const FusedModel>> FusedModel::Create(const ModelConfig& config, const MappedTensors& tensors,
-                                                                     const kernels::Table& kernels) {
-  SWERVE_RETURN_IF_ERROR(Check(config));
-  std::shared_ptr<FusedModel> m(new FusedModel(kernels));
+                                                                     Precision precision, const kernels::Table& kernels) {
+  SWERVE_RETURN_IF_ERROR(Check(config, precision));
+  std::shared_ptr<FusedModel> m(new FusedModel(kernels, precision));
   m->config_ = config;
   m->config_.text.max_positions = std::min(config.text.max_positions, kMaxPositions);
   Loader loader(tensors, m.get());

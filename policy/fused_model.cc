@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/status.h"
+#include "policy/fused_parts.h"
 #include "policy/prompt_input.h"
 
 namespace swerve {
@@ -12,12 +13,6 @@ namespace {
 
 using kernels::Padded;
 constexpr int kMaxGroup = FusedModel::kMaxGroup;
-
-float* Room(std::vector<float>* v, int64_t n) {
-  if (static_cast<int64_t>(v->size()) < n) v->resize(n);
-  return v->data();
-}
-int Round32(int n) { return (n + 31) / 32 * 32; }
 
 }  // namespace
 
@@ -30,8 +25,42 @@ void FusedModel::Cache::Reset(const FusedModel& model, int wanted) {
   if (keys.size() < n) keys.resize(n), values.resize(n);
 }
 
-void FusedModel::Multiply(const Matrix& m, const float* a, int64_t lda, int rows, float* c, int64_t ldc, bool add) const {
-  k_.gemm(a, lda, rows, m.packed.data(), m.n, m.k, m.bias.empty() ? nullptr : m.bias.data(), c, ldc, add);
+void FusedModel::Multiply(const Matrix& m, const float* a, int64_t lda, int rows, float* c, int64_t ldc, bool add, Scratch* s) const {
+  const bool bf16 = precision_ == Precision::kBfloat16;
+  if (bf16) {
+    uint16_t* half = Room(&s->half, static_cast<int64_t>(rows) * m.k);
+    ForParts(s, rows, kRowsApart, [&](int64_t from, int64_t to) {
+      for (int64_t i = from; i < to; ++i) k_.to_bf16(a + i * lda, m.k, half + i * m.k);
+    });
+  }
+  // Columns over the members, whole pairs of panels each. Few multiplications are not worth a meeting.
+  constexpr int64_t kUnit = 2 * kernels::kLanes;
+  const int64_t apart = std::max<int64_t>(1, kMacsApart / (kUnit * m.k * rows));
+  ForParts(s, (m.n + kUnit - 1) / kUnit, apart, [&](int64_t from, int64_t to) {
+    const int64_t j = from * kUnit;
+    const int n = static_cast<int>(std::min<int64_t>(m.n, to * kUnit) - j);
+    const float* bias = m.bias.empty() ? nullptr : m.bias.data() + j;
+    if (bf16) {
+      k_.gemm16(s->half.data(), m.k, rows, m.half.data() + j * m.k, n, m.k, bias, c + j, ldc, add);
+    } else {
+      k_.gemm(a, lda, rows, m.packed.data() + j * m.k, n, m.k, bias, c + j, ldc, add);
+    }
+  });
+}
+
+// A row of the embedding, which lies in panels.
+void FusedModel::Embed(int32_t id, float* out) const {
+  constexpr int64_t kLanes = kernels::kLanes;
+  const Matrix& m = embed_.n > 0 ? embed_ : head_;
+  const int64_t panel = id / kLanes * kLanes * m.k, lane = id % kLanes;
+  if (precision_ == Precision::kFloat32) {
+    for (int p = 0; p < m.k; ++p) out[p] = m.packed[panel + p * kLanes + lane];
+    return;
+  }
+  for (int p = 0; p < m.k; ++p) {
+    const uint32_t bits = uint32_t{m.half[panel + p / 2 * 2 * kLanes + 2 * lane + p % 2]} << 16;
+    std::memcpy(out + p, &bits, sizeof bits);
+  }
 }
 
 void FusedModel::Rope(float* head, int position) const {
@@ -66,11 +95,11 @@ void FusedModel::Put(const float* k, const float* v, int layer, int head, int at
 }
 
 // Attention of the query heads that share key head `head`, over a's first tokens and then b's. q is scaled already.
-void FusedModel::Attend(const float* q, int layer, int head, const Cache& a, int a_count, const Cache* b, int b_count, float* out, Scratch* s) const {
+void FusedModel::Attend(const float* q, int layer, int head, const Cache& a, int a_count, const Cache* b, int b_count, float* out, Scratch::Lane* lane) const {
   const TextConfig& c = config_.text;
   const int group = c.heads / c.kv_heads, d = c.head_dim, total = a_count + b_count;
   const int64_t stride = Round32(total) + 64;
-  float* scores = Room(&s->scores, group * stride);
+  float* scores = Room(&lane->scores, group * stride);
   auto at = [&](const Cache& cache) { return (static_cast<size_t>(layer) * c.kv_heads + head) * d * cache.stride; };
   k_.scores(q, group, d, a.keys.data() + at(a), a_count, scores, stride);
   if (b != nullptr) k_.scores(q, group, d, b->keys.data() + at(*b), b_count, scores + a_count, stride);
@@ -90,18 +119,20 @@ void FusedModel::Attend(const float* q, int layer, int head, const Cache& a, int
 void FusedModel::AfterAttention(const Layer& layer, int rows, Scratch* s) const {
   const TextConfig& c = config_.text;
   const int64_t width = Padded(c.mlp), heads = c.heads * c.head_dim;
-  Multiply(layer.o, s->attention.data(), heads, rows, s->x.data(), c.hidden, true);
+  Multiply(layer.o, s->attention.data(), heads, rows, s->x.data(), c.hidden, true, s);
   k_.rms_norm(s->x.data(), layer.norm2.data(), c.eps, rows, c.hidden, s->n.data());
   float *wide = Room(&s->wide, rows * width * 2), *narrow = Room(&s->narrow, rows * width);
-  Multiply(layer.gate_up, s->n.data(), c.hidden, rows, wide, 2 * width, false);
-  k_.silu_mul(wide, rows, static_cast<int>(width), narrow);
-  Multiply(layer.down, narrow, width, rows, s->x.data(), c.hidden, true);
+  Multiply(layer.gate_up, s->n.data(), c.hidden, rows, wide, 2 * width, false, s);
+  ForParts(s, rows, kRowsApart, [&](int64_t from, int64_t to) {
+    k_.silu_mul(wide + from * 2 * width, static_cast<int>(to - from), static_cast<int>(width), narrow + from * width);
+  });
+  Multiply(layer.down, narrow, width, rows, s->x.data(), c.hidden, true, s);
 }
 
 void FusedModel::Logits(const float* x, int rows, float* logits, Scratch* s) const {
   const TextConfig& c = config_.text;
   k_.rms_norm(x, norm_.data(), c.eps, rows, c.hidden, Room(&s->n, static_cast<int64_t>(rows) * c.hidden));
-  Multiply(head_, s->n.data(), c.hidden, rows, logits, logit_stride(), false);
+  Multiply(head_, s->n.data(), c.hidden, rows, logits, logit_stride(), false, s);
 }
 
 absl::Status FusedModel::Prefill(const std::vector<int32_t>& ids, const Images& images, Cache* cache, float* logits, Scratch* s) const {
@@ -118,31 +149,38 @@ absl::Status FusedModel::Prefill(const std::vector<int32_t>& ids, const Images& 
   float* x = Room(&s->x, static_cast<int64_t>(n) * c.hidden);
   for (int i = 0, slot = 0; i < n; ++i) {
     const bool image = seeing && ids[i] == config_.image_token_id;
-    const float* from = image ? &features[static_cast<size_t>(slot++) * c.hidden] : &embed_[static_cast<size_t>(ids[i]) * c.hidden];
-    std::copy(from, from + c.hidden, x + static_cast<int64_t>(i) * c.hidden);
+    float* to = x + static_cast<int64_t>(i) * c.hidden;
+    if (image) {
+      std::copy_n(&features[static_cast<size_t>(slot++) * c.hidden], c.hidden, to);
+    } else {
+      Embed(ids[i], to);
+    }
   }
   Room(&s->n, static_cast<int64_t>(n) * c.hidden);
   float *qkv = Room(&s->qkv, n * ldq), *attention = Room(&s->attention, n * heads);
   for (int l = 0; l < c.layers; ++l) {
     k_.rms_norm(x, layers_[l].norm1.data(), c.eps, n, c.hidden, s->n.data());
-    Multiply(layers_[l].qkv, s->n.data(), c.hidden, n, qkv, ldq, false);
-    for (int i = 0; i < n; ++i) {
-      float* row = qkv + i * ldq;
-      for (int h = 0; h < c.heads; ++h) Rope(row + h * d, &positions[i], n);
-      for (int j = 0; j < c.heads * d; ++j) row[j] *= scale;
-      for (int h = 0; h < c.kv_heads; ++h) {
-        Rope(row + wq + h * d, &positions[i], n);
-        Put(row + wq + h * d, row + wq + wk + h * d, l, h, i, cache);
+    Multiply(layers_[l].qkv, s->n.data(), c.hidden, n, qkv, ldq, false, s);
+    ForParts(s, n, kRowsApart, [&](int64_t from, int64_t to) {
+      for (int64_t i = from; i < to; ++i) {
+        float* row = qkv + i * ldq;
+        for (int h = 0; h < c.heads; ++h) Rope(row + h * d, &positions[i], n);
+        for (int j = 0; j < c.heads * d; ++j) row[j] *= scale;
+        for (int h = 0; h < c.kv_heads; ++h) {
+          Rope(row + wq + h * d, &positions[i], n);
+          Put(row + wq + h * d, row + wq + wk + h * d, l, h, static_cast<int>(i), cache);
+        }
       }
-    }
+    });
     // After the last layer's keys and values only the last token matters.
     const bool last = l + 1 == c.layers;
     const int first = last ? n - 1 : 0;
-    for (int h = 0; h < c.kv_heads; ++h) {
-      for (int i = first; i < n; ++i) {
-        Attend(qkv + i * ldq + h * group * d, l, h, *cache, i + 1, nullptr, 0, attention + (i - first) * heads + h * group * d, s);
+    ForEach(s, n - first, kRowsApart, [&](int64_t row, Scratch::Lane* lane) {
+      const int i = first + static_cast<int>(row);
+      for (int h = 0; h < c.kv_heads; ++h) {
+        Attend(qkv + i * ldq + h * group * d, l, h, *cache, i + 1, nullptr, 0, attention + row * heads + h * group * d, lane);
       }
-    }
+    });
     if (last && n > 1) std::copy(x + static_cast<int64_t>(n - 1) * c.hidden, x + static_cast<int64_t>(n) * c.hidden, x);
     AfterAttention(layers_[l], n - first, s);
   }
@@ -157,12 +195,12 @@ void FusedModel::Step(absl::Span<Row* const> rows, absl::Span<const int32_t> tok
   const int64_t wq = Padded(c.heads * d), wk = Padded(c.kv_heads * d), ldq = wq + 2 * wk, heads = c.heads * d;
   const float scale = 1.0f / std::sqrt(static_cast<float>(d));
   float* x = Room(&s->x, static_cast<int64_t>(n) * c.hidden);
-  for (int i = 0; i < n; ++i) std::copy_n(&embed_[static_cast<size_t>(tokens[i]) * c.hidden], c.hidden, x + static_cast<int64_t>(i) * c.hidden);
+  for (int i = 0; i < n; ++i) Embed(tokens[i], x + static_cast<int64_t>(i) * c.hidden);
   Room(&s->n, static_cast<int64_t>(n) * c.hidden);
   float *qkv = Room(&s->qkv, n * ldq), *attention = Room(&s->attention, n * heads);
   for (int l = 0; l < c.layers; ++l) {
     k_.rms_norm(x, layers_[l].norm1.data(), c.eps, n, c.hidden, s->n.data());
-    Multiply(layers_[l].qkv, s->n.data(), c.hidden, n, qkv, ldq, false);
+    Multiply(layers_[l].qkv, s->n.data(), c.hidden, n, qkv, ldq, false, s);
     for (int i = 0; i < n; ++i) {
       Row& r = *rows[i];
       float* row = qkv + i * ldq;
@@ -174,12 +212,11 @@ void FusedModel::Step(absl::Span<Row* const> rows, absl::Span<const int32_t> tok
         Put(row + wq + h * d, row + wq + wk + h * d, l, h, r.own.length, &r.own);
       }
     }
-    for (int h = 0; h < c.kv_heads; ++h) {
-      for (int i = 0; i < n; ++i) {
-        Row& r = *rows[i];
-        Attend(qkv + i * ldq + h * group * d, l, h, *r.prompt, r.prompt->length, &r.own, r.own.length + 1, attention + i * heads + h * group * d, s);
-      }
-    }
+    ForEach(s, static_cast<int64_t>(c.kv_heads) * n, kRowsApart, [&](int64_t part, Scratch::Lane* lane) {
+      const int h = static_cast<int>(part / n), i = static_cast<int>(part % n);
+      Row& r = *rows[i];
+      Attend(qkv + i * ldq + h * group * d, l, h, *r.prompt, r.prompt->length, &r.own, r.own.length + 1, attention + i * heads + h * group * d, lane);
+    });
     AfterAttention(layers_[l], n, s);
   }
   for (Row* r : rows) ++r->own.length;

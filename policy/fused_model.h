@@ -1,6 +1,6 @@
 // The whole model on kernels of its own (policy/kernels.h): no tensor library, no dispatch, buffers reused. Prompts are
-// run once and their keys and values shared by every row that continues them. fp32, CPU. InternVL,
-// Qwen2.5-VL and Qwen2.5 text.
+// run once and their keys and values shared by every row that continues them. CPU; fp32, or matrices in bf16 with everything
+// else, sums, keys and values too, in fp32. InternVL, Qwen2.5-VL and Qwen2.5 text.
 // Immutable once created; any number of threads may use one, each with a Scratch of its own.
 #ifndef SWERVE_POLICY_FUSED_MODEL_H_
 #define SWERVE_POLICY_FUSED_MODEL_H_
@@ -11,8 +11,10 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "policy/checkpoint.h"
+#include "policy/huge_pages.h"
 #include "policy/kernels.h"
 #include "policy/model_config.h"
+#include "policy/team.h"
 
 namespace swerve {
 
@@ -31,18 +33,28 @@ class FusedModel {
     const Cache* prompt = nullptr;
     Cache own;
   };
+  // A caller's buffers. With a team, its members share each pass over the model: the same bits, sooner where the weights
+  // do not fit the caches.
   struct Scratch {
-    std::vector<float> x, n, qkv, attention, wide, narrow, scores, keys;
+    Team* team = nullptr;
+    std::vector<float> x, n, qkv, attention, wide, narrow;
+    std::vector<uint16_t> half;
+    struct Lane {
+      std::vector<float> scores, keys;
+    };
+    std::vector<Lane> lanes;  // of the members
   };
+  enum class Precision { kFloat32, kBfloat16 };
 
   static constexpr int kMaxGroup = 64;         // query heads of one key head
   static constexpr int kMaxPositions = 1 << 17;  // rotary positions held in tables; longer sequences are refused
   using Images = std::vector<std::shared_ptr<const ProcessedImage>>;
 
   // UNIMPLEMENTED names the shape that does not fit the kernels (head_dim must be a multiple of 8).
-  static absl::Status Check(const ModelConfig& config);
+  static absl::Status Check(const ModelConfig& config, Precision precision = Precision::kFloat32);
   // Converts and packs `tensors`, which may be unmapped afterwards. Errors as above.
   static absl::StatusOr<std::shared_ptr<const FusedModel>> Create(const ModelConfig& config, const MappedTensors& tensors,
+                                                                  Precision precision = Precision::kFloat32,
                                                                   const kernels::Table& kernels = kernels::Best());
 
   // Runs a prompt. `images` fill the placeholders in `ids` in order. Fills `cache` and the logits after the last token
@@ -53,12 +65,20 @@ class FusedModel {
 
   const ModelConfig& config() const { return config_; }
   int64_t logit_stride() const { return kernels::Padded(config_.text.vocab); }
+  Precision precision() const { return precision_; }
+  // What a decoding step reads of weights at least, and the multiply-adds it makes for each row.
+  int64_t step_bytes() const { return step_weights_ * (precision_ == Precision::kBfloat16 ? 2 : 4); }
+  int64_t step_macs() const { return step_weights_; }
+  // Whether threads had better share each step than take rows of their own: weights that leave a core's caches.
+  bool wants_team() const { return step_bytes() > (int64_t{16} << 20); }
 
  private:
   // Matrices stacked by rows, each padded; packed for the kernels.
   struct Matrix {
     int n = 0, k = 0;
-    std::vector<float> packed, bias;
+    BigVector<float> packed;   // fp32
+    BigVector<uint16_t> half;  // or bf16
+    std::vector<float> bias;
   };
   struct Layer {
     std::vector<float> norm1, norm2;
@@ -69,8 +89,9 @@ class FusedModel {
     Matrix qkv, proj, fc1, fc2;  // InternViT: layer scale folded into proj and fc2; Qwen: fc1 is gate and up
   };
   class Loader;
-  explicit FusedModel(const kernels::Table& k) : k_(k) {}
-  void Multiply(const Matrix& m, const float* a, int64_t lda, int rows, float* c, int64_t ldc, bool add) const;
+  FusedModel(const kernels::Table& k, Precision precision) : k_(k), precision_(precision) {}
+  void Multiply(const Matrix& m, const float* a, int64_t lda, int rows, float* c, int64_t ldc, bool add, Scratch* s) const;
+  void Embed(int32_t id, float* out) const;
   void Rope(float* head, int position) const;
   void Rope(float* head, const int32_t* positions, int64_t stride) const;
   absl::StatusOr<std::vector<float>> Features(const Images& images, int slots, Scratch* s) const;
@@ -78,13 +99,16 @@ class FusedModel {
   void QwenVision(const ProcessedImage& image, float* features, Scratch* s) const;
   void VisionAttention(const std::vector<int>& tokens, Scratch* s) const;
   void AfterAttention(const Layer& layer, int rows, Scratch* s) const;
-  void Attend(const float* q, int layer, int head, const Cache& a, int a_count, const Cache* b, int b_count, float* out, Scratch* s) const;
+  void Attend(const float* q, int layer, int head, const Cache& a, int a_count, const Cache* b, int b_count, float* out, Scratch::Lane* lane) const;
   void Put(const float* k, const float* v, int layer, int head, int at, Cache* cache) const;
   void Logits(const float* x, int rows, float* logits, Scratch* s) const;
 
   const kernels::Table& k_;
   ModelConfig config_;
-  std::vector<float> embed_, norm_, cos_, sin_;
+  const Precision precision_;
+  int64_t step_weights_ = 0;
+  Matrix embed_;  // packed as the head, which it is where the two are tied: then empty
+  std::vector<float> norm_, cos_, sin_;
   std::vector<Layer> layers_;
   Matrix head_;
   Matrix patch_, linear1_, linear2_;

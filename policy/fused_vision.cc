@@ -4,7 +4,7 @@
 #include <numeric>
 
 #include "base/status.h"
-#include "policy/fused_model.h"
+#include "policy/fused_parts.h"
 #include "policy/qwen_grid.h"
 
 namespace swerve {
@@ -12,12 +12,6 @@ namespace {
 
 using kernels::Padded;
 constexpr int kQueries = 256;  // attended together: bounds the scores that are held
-
-float* Room(std::vector<float>* v, int64_t n) {
-  if (static_cast<int64_t>(v->size()) < n) v->resize(n);
-  return v->data();
-}
-int Round32(int n) { return (n + 31) / 32 * 32; }
 
 }  // namespace
 
@@ -43,10 +37,10 @@ void FusedModel::VisionAttention(const std::vector<int>& tokens, Scratch* s) con
   const int h = config_.vision.hidden, heads = config_.vision.heads, d = h / heads, n = static_cast<int>(tokens.size());
   const int64_t part = Padded(h), ld = 3 * part, stride = Round32(n);
   const float scale = 1.0f / std::sqrt(static_cast<float>(d));
-  float* scores = Room(&s->scores, std::min(n, kQueries) * stride);
-  float* q = Room(&s->keys, d * stride + 3LL * n * d);
-  float *kt = q + n * d, *v = kt + d * stride, *out = v + n * d;
-  for (int head = 0; head < heads; ++head) {
+  ForEach(s, heads, 1, [&](int64_t head, Scratch::Lane* lane) {
+    float* scores = Room(&lane->scores, std::min(n, kQueries) * stride);
+    float* q = Room(&lane->keys, d * stride + 3LL * n * d);
+    float *kt = q + n * d, *v = kt + d * stride, *out = v + n * d;
     for (int i = 0; i < n; ++i) {
       const float* row = s->qkv.data() + tokens[i] * ld + head * d;
       for (int j = 0; j < d; ++j) {
@@ -70,7 +64,7 @@ void FusedModel::VisionAttention(const std::vector<int>& tokens, Scratch* s) con
         for (int j = 0; j < d; ++j) to[j] = out[(from + i) * d + j] * inverse[i];
       }
     }
-  }
+  });
 }
 
 void FusedModel::InternVit(const float* pixels, float* features, Scratch* s) const {
@@ -87,21 +81,21 @@ void FusedModel::InternVit(const float* pixels, float* features, Scratch* s) con
     }
   }
   std::copy(position_.begin(), position_.end(), x);
-  Multiply(patch_, cut, in, patches, x + h, h, true);
+  Multiply(patch_, cut, in, patches, x + h, h, true, s);
   std::vector<int> all(tokens);
   std::iota(all.begin(), all.end(), 0);
   float *n = Room(&s->n, static_cast<int64_t>(tokens) * h), *qkv = Room(&s->qkv, tokens * 3 * Padded(h));
   Room(&s->attention, static_cast<int64_t>(tokens) * h);
   for (const VisionLayer& l : vision_) {
     k_.layer_norm(x, l.norm1.data(), l.bias1.data(), c.eps, tokens, h, n);
-    Multiply(l.qkv, n, h, tokens, qkv, 3 * Padded(h), false);
+    Multiply(l.qkv, n, h, tokens, qkv, 3 * Padded(h), false, s);
     VisionAttention(all, s);
-    Multiply(l.proj, s->attention.data(), h, tokens, x, h, true);
+    Multiply(l.proj, s->attention.data(), h, tokens, x, h, true, s);
     k_.layer_norm(x, l.norm2.data(), l.bias2.data(), c.eps, tokens, h, n);
     float* wide = Room(&s->wide, tokens * Padded(c.mlp));
-    Multiply(l.fc1, n, h, tokens, wide, Padded(c.mlp), false);
-    k_.gelu(wide, tokens * Padded(c.mlp));
-    Multiply(l.fc2, wide, Padded(c.mlp), tokens, x, h, true);
+    Multiply(l.fc1, n, h, tokens, wide, Padded(c.mlp), false, s);
+    ForParts(s, tokens, kRowsApart, [&](int64_t from, int64_t to) { k_.gelu(wide + from * Padded(c.mlp), (to - from) * Padded(c.mlp)); });
+    Multiply(l.fc2, wide, Padded(c.mlp), tokens, x, h, true, s);
   }
   if (!final_norm_.empty()) {
     k_.layer_norm(x, final_norm_.data(), final_bias_.data(), c.eps, tokens, h, n);
@@ -119,9 +113,9 @@ void FusedModel::InternVit(const float* pixels, float* features, Scratch* s) con
   float* normed = Room(&s->narrow, static_cast<int64_t>(out) * width);
   k_.layer_norm(shuffled, projector_norm_.data(), projector_bias_.data(), 1e-5f, out, width, normed);
   float* middle = Room(&s->qkv, static_cast<int64_t>(out) * wide);
-  Multiply(linear1_, normed, width, out, middle, wide, false);
+  Multiply(linear1_, normed, width, out, middle, wide, false, s);
   k_.gelu(middle, static_cast<int64_t>(out) * wide);
-  Multiply(linear2_, middle, wide, out, features, wide, false);
+  Multiply(linear2_, middle, wide, out, features, wide, false, s);
 }
 
 void FusedModel::QwenVision(const ProcessedImage& image, float* features, Scratch* s) const {
@@ -140,11 +134,11 @@ void FusedModel::QwenVision(const ProcessedImage& image, float* features, Scratc
   }
   float *x = Room(&s->x, static_cast<int64_t>(n) * h), *normed = Room(&s->n, static_cast<int64_t>(n) * h), *qkv = Room(&s->qkv, n * 3 * part);
   Room(&s->attention, static_cast<int64_t>(n) * h);
-  Multiply(patch_, image.values.data(), 3 * c.temporal_patch * c.patch * c.patch, n, x, h, false);
+  Multiply(patch_, image.values.data(), 3 * c.temporal_patch * c.patch * c.patch, n, x, h, false, s);
   for (int block = 0; block < c.layers; ++block) {
     const VisionLayer& l = vision_[block];
     k_.rms_norm(x, l.norm1.data(), 1e-6f, n, h, normed);
-    Multiply(l.qkv, normed, h, n, qkv, 3 * part, false);
+    Multiply(l.qkv, normed, h, n, qkv, 3 * part, false, s);
     for (int i = 0; i < n; ++i) {
       const float *cs = &cos[static_cast<size_t>(i) * half], *sn = &sin[static_cast<size_t>(i) * half];
       for (int head = 0; head < 2 * c.heads; ++head) {  // queries, then keys
@@ -157,20 +151,22 @@ void FusedModel::QwenVision(const ProcessedImage& image, float* features, Scratc
       }
     }
     for (const std::vector<int>& tokens : IsFullBlock(c, block) ? grid.frames : grid.windows) VisionAttention(tokens, s);
-    Multiply(l.proj, s->attention.data(), h, n, x, h, true);
+    Multiply(l.proj, s->attention.data(), h, n, x, h, true, s);
     k_.rms_norm(x, l.norm2.data(), 1e-6f, n, h, normed);
     float *wide = Room(&s->wide, n * width * 2), *narrow = Room(&s->narrow, n * width);
-    Multiply(l.fc1, normed, h, n, wide, 2 * width, false);
-    k_.silu_mul(wide, n, static_cast<int>(width), narrow);
-    Multiply(l.fc2, narrow, width, n, x, h, true);
+    Multiply(l.fc1, normed, h, n, wide, 2 * width, false, s);
+    ForParts(s, n, kRowsApart, [&](int64_t from, int64_t to) {
+      k_.silu_mul(wide + from * 2 * width, static_cast<int>(to - from), static_cast<int>(width), narrow + from * width);
+    });
+    Multiply(l.fc2, narrow, width, n, x, h, true, s);
   }
   k_.rms_norm(x, projector_norm_.data(), 1e-6f, n, h, normed);
   // Patches of a cell lie together: a cell is one row.
   const int cells = n / (c.merge * c.merge), merged = h * c.merge * c.merge, out = config_.text.hidden;
   float* middle = Room(&s->qkv, static_cast<int64_t>(cells) * merged);
-  Multiply(linear1_, normed, merged, cells, middle, merged, false);
+  Multiply(linear1_, normed, merged, cells, middle, merged, false, s);
   k_.gelu(middle, static_cast<int64_t>(cells) * merged);
-  Multiply(linear2_, middle, merged, cells, features, out, false);
+  Multiply(linear2_, middle, merged, cells, features, out, false, s);
 }
 
 }  // namespace swerve

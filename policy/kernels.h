@@ -1,10 +1,14 @@
-// The arithmetic of a small transformer on one core, fp32: what the generation engine is made of. Chosen once by CPU.
-// Every result row depends on its own input row alone, in a fixed order of operations: batching never changes bits.
-// All functions are pure; buffers are the caller's. Widths called "padded" are multiples of kLanes.
+// The arithmetic of a transformer on one core: what the generation engine is made of. Chosen once by CPU. Weights and
+// activations are fp32; or matrices, and what they multiply, are bf16 and their products summed in fp32.
+// Every result row depends on its own input row alone, in a fixed order of operations: neither batching nor how columns are
+// split over threads changes bits. All functions are pure; buffers are the caller's. Widths called "padded" are multiples of
+// kLanes.
 #ifndef SWERVE_POLICY_KERNELS_H_
 #define SWERVE_POLICY_KERNELS_H_
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 namespace swerve::kernels {
 
@@ -20,8 +24,12 @@ constexpr int64_t KeyIndex(int position, int i, int d) {
 
 struct Table {
   const char* name;
+  bool bf16_native;  // gemm16 multiplies pairs in one instruction; else it widens them
   // C[m, n] = A[m, k] · Wᵀ + bias (bias null: 0), or C += … when `add`. W is packed as Pack does; n is padded.
   void (*gemm)(const float* a, int64_t lda, int m, const float* packed, int n, int k, const float* bias, float* c, int64_t ldc, bool add);
+  // The same of bf16 (the upper halves of floats), W packed as PackBf16 does. k even.
+  void (*gemm16)(const uint16_t* a, int64_t lda, int m, const uint16_t* packed, int n, int k, const float* bias, float* c, int64_t ldc, bool add);
+  void (*to_bf16)(const float* x, int64_t n, uint16_t* out);  // to the nearest, ties to even
   void (*rms_norm)(const float* x, const float* weight, float eps, int m, int d, float* y);
   void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int m, int d, float* y);
   // out[m, width] = silu(gu[m, 0:width]) · gu[m, width:2·width]; width padded.
@@ -32,15 +40,22 @@ struct Table {
   void (*scores)(const float* q, int heads, int d, const float* keys, int count, float* scores, int64_t score_stride);
   // out[h, :d] += Σ_p weights[h, p] · v[p, :d]; d a multiple of 8.
   void (*mix)(const float* weights, int64_t weight_stride, int heads, const float* v, int count, int d, float* out);
-  // x[0:n] → exp(x − max), returns the sum; *max is the largest x. Buffer writable up to n rounded up to 8.
+  // x[0:n] → exp(x − max), returns the sum; *max is the largest x. Buffer writable up to n rounded up to 16.
   double (*exp_sum)(float* x, int n, float* max);
+  // For benchmarks: nothing but multiplications and additions of fp32, of bf16 pairs. Return how many were done; `sink` is
+  // of 32 floats.
+  double (*peak)(int64_t rounds, float* sink);
+  double (*peak16)(int64_t rounds, float* sink);
 };
 
-const Table& Best();      // AVX2 and FMA where the CPU has them
+const Table& Best();      // the widest vectors that the CPU has; SWERVE_KERNELS=NAME in the environment chooses another
 const Table& Portable();  // any CPU; bits may differ from Best's
+std::vector<const Table*> Supported();  // by this CPU, Best's last
 
-// w is [n, k] row-major; writes Padded(n)·k floats, missing rows zero.
+// w is [n, k] row-major; writes Padded(n)·k elements, missing rows zero. Panel after panel of kLanes rows of w; in a panel
+// all rows' first values (bf16: pairs of values) of k, then their second, …
 void Pack(const float* w, int n, int k, float* packed);
+void PackBf16(const float* w, int n, int k, uint16_t* packed);  // k even
 
 }  // namespace swerve::kernels
 

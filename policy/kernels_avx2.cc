@@ -2,8 +2,9 @@
 
 namespace swerve::kernels {
 namespace {
+#define SWERVE_VECTOR_FLOATS 8
 #include "policy/kernels_body.inc"
 }  // namespace
 extern const Table kAvx2Table;
-const Table kAvx2Table = SWERVE_KERNEL_TABLE("avx2");
+const Table kAvx2Table = SWERVE_KERNEL_TABLE("avx2", false);
 }  // namespace swerve::kernels

@@ -2,8 +2,9 @@
 
 namespace swerve::kernels {
 namespace {
+#define SWERVE_VECTOR_FLOATS 8
 #include "policy/kernels_body.inc"
 }  // namespace
 extern const Table kPortableTable;
-const Table kPortableTable = SWERVE_KERNEL_TABLE("portable");
+const Table kPortableTable = SWERVE_KERNEL_TABLE("portable", false);
 }  // namespace swerve::kernels

@@ -118,8 +118,8 @@ TEST(FusedModel, ComputesWhatTransformersComputes) {
   SWERVE_ASSERT_OK_AND_ASSIGN(MappedTensors tensors, MapTensors(kModel, config));
   SWERVE_ASSERT_OK_AND_ASSIGN(ProcessedImage picture, VisionInput(config, *Picture()));
   const FusedModel::Images one{std::make_shared<const ProcessedImage>(std::move(picture))}, none;
-  for (const auto* table : {&kernels::Best(), &kernels::Portable()}) {
-    SWERVE_ASSERT_OK_AND_ASSIGN(auto model, FusedModel::Create(config, tensors, *table));
+  for (const auto* table : kernels::Supported()) {
+    SWERVE_ASSERT_OK_AND_ASSIGN(auto model, FusedModel::Create(config, tensors, FusedModel::Precision::kFloat32, *table));
     FusedModel::Scratch scratch;
     std::vector<float> logits(model->logit_stride());
     for (const Json& c : Golden()["cases"]) {

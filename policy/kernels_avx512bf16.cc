@@ -1,0 +1,12 @@
+#include <immintrin.h>
+
+#include "policy/kernels.h"
+
+namespace swerve::kernels {
+namespace {
+#define SWERVE_VECTOR_FLOATS 16
+#include "policy/kernels_body.inc"
+}  // namespace
+extern const Table kAvx512Bf16Table;
+const Table kAvx512Bf16Table = SWERVE_KERNEL_TABLE("avx512bf16", true);
+}  // namespace swerve::kernels

@@ -65,6 +65,7 @@ struct GenerateRequest {
 struct GenerateResult {
   std::vector<int32_t> prompt_ids;      // image placeholders expanded: what training must use
   std::vector<v1::Response> responses;  // in the order of the seeds; parse and poses filled by policy/codec.h
+  v1::PolicyManifest policy;            // the weights that the prompt was run with
 };
 
 // What an engine holds right now; all zero while nobody generates.
@@ -73,27 +74,30 @@ struct EngineLoad {
   int64_t sequences = 0;  // being continued
 };
 
-// Engines serve one caller at a time; LoadWeights and policy() may be called from any thread. Generate blocks until
-// every response ended (end-of-turn or max_new_tokens).
+// Thread-safe: any number of callers, whose requests are continued together. A caller that wants new requests to join
+// those under way as soon as there is room calls from several threads, a request each.
 class Engine {
  public:
   virtual ~Engine() = default;
 
-  // Results in request order. A response depends on (weights, prompt, seed, temperature, max_new_tokens) alone, never
-  // on what else is in the batch. INVALID_ARGUMENT names the request that cannot be served (too long for the model's
-  // positions, no seeds, an image for a text model).
+  // Results in request order. Blocks until every response ended (end-of-turn, max_new_tokens, a stop string, deadline,
+  // cancellation). A response depends on (weights, prompt, seed, temperature, max_new_tokens) alone, never on what else is
+  // in the batch. INVALID_ARGUMENT names the request that cannot be served (too long for the model's positions, no seeds, an
+  // image for a text model).
   virtual absl::StatusOr<std::vector<GenerateResult>> Generate(absl::Span<const GenerateRequest> requests) = 0;
 
   // OK, or the INVALID_ARGUMENT that Generate would give for this request: one bad prompt need not cost the others their
   // call. Cheap beside Generate. Thread-safe.
   virtual absl::Status Check(const GenerateRequest& request) const = 0;
 
-  // Swaps weights whole: a Generate under way ends with the weights it began with. The directory must hold the same
+  // Swaps weights whole. A request whose prompt was run ends with the weights that it began with, except where the engine
+  // streams weights (EngineOptions): then with the new ones from its next token on; keys and values of its earlier tokens
+  // stay, and Response.weight_versions says which token is whose. The directory must hold the same
   // architecture, and the weights' files the bytes that the manifest's checksum says, when it says one. On error
   // (NOT_FOUND, INVALID_ARGUMENT, DATA_LOSS: other bytes than announced) the old weights stay.
   virtual absl::Status LoadWeights(const v1::PolicyManifest& policy) = 0;
 
-  // What the next Generate samples from.
+  // What the next prompt is run with.
   virtual v1::PolicyManifest policy() const = 0;
 
   // Ids of a response that was written, not sampled (teacher ground_truth), end-of-turn appended. Thread-safe.
@@ -119,7 +123,10 @@ struct EngineOptions {
   std::string model_dir;      // Hugging Face directory (policy/model.h); its weights are version 0
   int threads = 1;            // compute threads
   std::string device = "cpu"; // cpu or cuda:N
-  int max_batch = 64;         // sequences decoded together; bounds the memory of keys and values
+  std::string dtype = "float32";  // of the matrices and what they multiply: float32, bfloat16 (sums and the rest: float32)
+  int max_batch = 64;         // sequences continued together
+  int64_t cache_mb = 4096;    // MiB of keys and values; requests wait for room
+  bool stream_weights = false;  // sequences under way go on with new weights. Their tokens then depend on when those came
   std::string codec = "pose3_text";  // policy/codec.h
   std::string codebook;              // safetensors file of the codec codebook
   std::function<absl::Time()> now = nullptr;  // for deadlines; null: absl::Now

@@ -9,12 +9,12 @@ FakeEngine::FakeEngine(Script script, int image_size) : script_(std::move(script
 absl::Status FakeEngine::TakeFailure() { return std::exchange(failure_, absl::OkStatus()); }
 
 absl::StatusOr<std::vector<GenerateResult>> FakeEngine::Generate(absl::Span<const GenerateRequest> requests) {
-  int64_t version;
+  v1::PolicyManifest policy;
   {
     absl::MutexLock lock(&mutex_);
     ++calls_;
     if (absl::Status s = TakeFailure(); !s.ok()) return s;
-    version = policy_.version();
+    policy = policy_;
   }
   for (const GenerateRequest& request : requests) {
     if (absl::Status s = Check(request); !s.ok()) return s;
@@ -22,6 +22,7 @@ absl::StatusOr<std::vector<GenerateResult>> FakeEngine::Generate(absl::Span<cons
   std::vector<GenerateResult> results;
   for (const GenerateRequest& request : requests) {
     GenerateResult& result = results.emplace_back();
+    result.policy = policy;
     for (unsigned char c : request.prompt.text) result.prompt_ids.push_back(c);
     for (uint64_t seed : request.seeds) {
       v1::Response& response = result.responses.emplace_back();
@@ -37,7 +38,7 @@ absl::StatusOr<std::vector<GenerateResult>> FakeEngine::Generate(absl::Span<cons
         response.add_token_ids(kEnd);
       }
       for (int i = 0; i < response.token_ids_size(); ++i) response.add_logprobs(-0.5f);
-      response.add_weight_versions(version);
+      response.add_weight_versions(policy.version());
       Decode(codec(), &response);
       const int sample = static_cast<int>(result.responses.size()) - 1;
       for (const int32_t id : response.token_ids()) {

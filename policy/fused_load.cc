@@ -133,6 +133,12 @@ class FusedModel::Loader {
   FusedModel& m_;
 };
 
+absl::StatusOr<FusedModel::Precision> FusedModel::ParsePrecision(const std::string& dtype) {
+  if (dtype == "float32") return Precision::kFloat32;
+  if (dtype == "bfloat16") return Precision::kBfloat16;
+  return absl::InvalidArgumentError(absl::StrCat("dtype '", dtype, "' is not supported (float32, bfloat16)"));
+}
+
 absl::Status FusedModel::Check(const ModelConfig& config, Precision precision) {
   const TextConfig& t = config.text;
   const VisionConfig& v = config.vision;

@@ -16,12 +16,18 @@ constexpr int kMaxGroup = FusedModel::kMaxGroup;
 
 }  // namespace
 
+int FusedModel::Cache::StrideOf(int capacity) { return Round32(std::max(1, capacity)); }
+
+int64_t FusedModel::CacheBytes(const ModelConfig& config, int capacity) {
+  const TextConfig& c = config.text;
+  return int64_t{2} * sizeof(float) * c.layers * c.kv_heads * c.head_dim * Cache::StrideOf(capacity);
+}
+
 void FusedModel::Cache::Reset(const FusedModel& model, int wanted) {
-  const TextConfig& c = model.config_.text;
   length = 0;
   capacity = wanted;
-  stride = Round32(std::max(1, wanted));
-  const size_t n = static_cast<size_t>(c.layers) * c.kv_heads * c.head_dim * stride;
+  stride = StrideOf(wanted);
+  const size_t n = CacheBytes(model.config_, wanted) / (2 * sizeof(float));
   if (keys.size() < n) keys.resize(n), values.resize(n);
 }
 

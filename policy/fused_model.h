@@ -25,6 +25,7 @@ class FusedModel {
   // `next`: rotary position of the token after a prompt; with M-RoPE not its length.
   struct Cache {
     void Reset(const FusedModel& model, int capacity);
+    static int StrideOf(int capacity);
     int length = 0, capacity = 0, stride = 0, next = 0;
     std::vector<float> keys, values;
   };
@@ -45,6 +46,8 @@ class FusedModel {
     std::vector<Lane> lanes;  // of the members
   };
   enum class Precision { kFloat32, kBfloat16 };
+  // Of "float32" or "bfloat16"; else INVALID_ARGUMENT.
+  static absl::StatusOr<Precision> ParsePrecision(const std::string& dtype);
 
   static constexpr int kMaxGroup = 64;         // query heads of one key head
   static constexpr int kMaxPositions = 1 << 17;  // rotary positions held in tables; longer sequences are refused
@@ -66,6 +69,8 @@ class FusedModel {
   const ModelConfig& config() const { return config_; }
   int64_t logit_stride() const { return kernels::Padded(config_.text.vocab); }
   Precision precision() const { return precision_; }
+  // Of a cache of `capacity` positions.
+  static int64_t CacheBytes(const ModelConfig& config, int capacity);
   // What a decoding step reads of weights at least, and the multiply-adds it makes for each row.
   int64_t step_bytes() const { return step_weights_ * (precision_ == Precision::kBfloat16 ? 2 : 4); }
   int64_t step_macs() const { return step_weights_; }

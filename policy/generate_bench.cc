@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "policy/bench_input.h"
 #include "policy/checkpoint.h"
+#include "policy/fused_model.h"
 #include "policy/machine_bounds.h"
 #include "policy/prompt_input.h"
 #include "policy/team.h"
@@ -121,14 +122,8 @@ Bounds BoundsOf(const FusedModel& model, const GenerateBenchOptions& o, bool tog
 
 }  // namespace
 
-absl::StatusOr<FusedModel::Precision> ParsePrecision(const std::string& dtype) {
-  if (dtype == "float32") return FusedModel::Precision::kFloat32;
-  if (dtype == "bfloat16") return FusedModel::Precision::kBfloat16;
-  return absl::InvalidArgumentError(absl::StrCat("dtype '", dtype, "' is not supported (float32, bfloat16)"));
-}
-
 absl::Status GenerateBench(const GenerateBenchOptions& o) {
-  SWERVE_ASSIGN_OR_RETURN(const FusedModel::Precision precision, ParsePrecision(o.dtype));
+  SWERVE_ASSIGN_OR_RETURN(const FusedModel::Precision precision, FusedModel::ParsePrecision(o.dtype));
   SWERVE_ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(o.model));
   if (o.prompt + o.tokens > config.text.max_positions) {
     return absl::InvalidArgumentError(absl::StrCat("--prompt ", o.prompt, " and --new ", o.tokens, " exceed the model's ", config.text.max_positions, " positions"));

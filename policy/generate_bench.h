@@ -5,7 +5,6 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "policy/fused_model.h"
 
 namespace swerve {
 
@@ -19,11 +18,8 @@ struct GenerateBenchOptions {
 
 // One JSON line: prefill, decode and end-to-end tokens per second, peak memory, what this machine's memory and arithmetic
 // allow at most and the share of it that was reached. Exactly `tokens` tokens a row, greedy: the kernels run below the
-// engine's sampling, which may stop early.
+// engine's sampling, which may stop early. Errors as Engine and FusedModel give them.
 absl::Status GenerateBench(const GenerateBenchOptions& options);
-
-// INVALID_ARGUMENT: neither float32 nor bfloat16.
-absl::StatusOr<FusedModel::Precision> ParsePrecision(const std::string& dtype);
 
 }  // namespace swerve
 

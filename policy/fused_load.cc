@@ -145,7 +145,6 @@ absl::Status FusedModel::Check(const ModelConfig& config, Precision precision) {
   auto bad = [](auto... what) { return absl::UnimplementedError(absl::StrCat("the generation engine's kernels need ", what...)); };
   if (t.head_dim % 8 != 0) return bad("a head_dim that is a multiple of 8, not ", t.head_dim);
   if (t.hidden % kernels::kLanes != 0) return bad("a hidden_size that is a multiple of 16, not ", t.hidden);
-  if (t.heads / t.kv_heads > kMaxGroup) return bad("at most 64 query heads per key head");
   const bool even = t.mlp % 2 == 0 && (!config.has_vision || (v.mlp % 2 == 0 && v.patch % 2 == 0));
   if (precision == Precision::kBfloat16 && !even) return bad("even intermediate and patch sizes for bfloat16");
   if (!config.has_vision) return absl::OkStatus();

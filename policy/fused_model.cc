@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "base/status.h"
 #include "policy/fused_parts.h"
@@ -12,7 +13,7 @@ namespace swerve {
 namespace {
 
 using kernels::Padded;
-constexpr int kMaxGroup = FusedModel::kMaxGroup;
+constexpr int kBlock = 8;  // tokens that attend together
 
 }  // namespace
 
@@ -100,25 +101,65 @@ void FusedModel::Put(const float* k, const float* v, int layer, int head, int at
   std::memcpy(cache->values.data() + base + static_cast<size_t>(at) * c.head_dim, v, sizeof(float) * c.head_dim);
 }
 
-// Attention of the query heads that share key head `head`, over a's first tokens and then b's. q is scaled already.
-void FusedModel::Attend(const float* q, int layer, int head, const Cache& a, int a_count, const Cache* b, int b_count, float* out, Scratch::Lane* lane) const {
+// Scores to weights: of each query the first `count` positions, then nothing up to `all`. Fills `inverse` with what they must
+// be multiplied by to sum to 1.
+void FusedModel::Weigh(float* scores, int count, int all, float* inverse) const {
+  float max;
+  *inverse = static_cast<float>(1.0 / k_.exp_sum(scores, count, &max));
+  std::fill(scores + count, scores + all, 0.0f);
+}
+
+// Attention over a prompt's keys of the tokens [from, to) of that prompt, whose queries (scaled) lie in qkv: the query heads
+// of all of them that share key head `head` pass over its keys and values together.
+void FusedModel::AttendPrompt(const float* qkv, int64_t ldq, int layer, int head, const Cache& prompt, int from, int to, float* attention,
+                              Scratch::Lane* lane) const {
   const TextConfig& c = config_.text;
-  const int group = c.heads / c.kv_heads, d = c.head_dim, total = a_count + b_count;
-  const int64_t stride = Round32(total) + 64;
-  float* scores = Room(&lane->scores, group * stride);
-  auto at = [&](const Cache& cache) { return (static_cast<size_t>(layer) * c.kv_heads + head) * d * cache.stride; };
-  k_.scores(q, group, d, a.keys.data() + at(a), a_count, scores, stride);
-  if (b != nullptr) k_.scores(q, group, d, b->keys.data() + at(*b), b_count, scores + a_count, stride);
-  float inverse[kMaxGroup];
-  for (int h = 0; h < group; ++h) {
-    float max;
-    inverse[h] = static_cast<float>(1.0 / k_.exp_sum(scores + h * stride, total, &max));
+  const int group = c.heads / c.kv_heads, d = c.head_dim, queries = (to - from) * group;
+  const int64_t stride = Round32(to) + 32, heads = c.heads * d;
+  const size_t at = (static_cast<size_t>(layer) * c.kv_heads + head) * d * prompt.stride;
+  float *scores = Room(&lane->scores, queries * stride + queries), *inverse = scores + queries * stride;
+  float *q = Room(&lane->keys, 2LL * queries * d), *out = q + queries * d;
+  for (int i = from; i < to; ++i) std::copy_n(qkv + i * ldq + head * group * d, group * d, q + (i - from) * group * d);
+  k_.scores(q, queries, d, prompt.keys.data() + at, to, scores, stride);
+  for (int h = 0; h < queries; ++h) Weigh(scores + h * stride, from + h / group + 1, to, inverse + h);
+  std::fill(out, out + queries * d, 0.0f);
+  k_.mix(scores, stride, queries, prompt.values.data() + at, to, d, out);
+  for (int h = 0; h < queries; ++h) {
+    float* put = attention + h / group * heads + (head * group + h % group) * d;
+    for (int i = 0; i < d; ++i) put[i] = out[h * d + i] * inverse[h];
   }
-  std::fill(out, out + group * d, 0.0f);
-  k_.mix(scores, stride, group, a.values.data() + at(a), a_count, d, out);
-  if (b != nullptr) k_.mix(scores + a_count, stride, group, b->values.data() + at(*b), b_count, d, out);
-  for (int h = 0; h < group; ++h) {
-    for (int i = 0; i < d; ++i) out[h * d + i] *= inverse[h];
+}
+
+// Attention of a step's rows `which`, which go on from one prompt: over its keys and values together, then each over its own.
+void FusedModel::AttendRows(const float* qkv, int64_t ldq, int layer, int head, absl::Span<Row* const> rows, absl::Span<const int> which,
+                            float* attention, Scratch::Lane* lane) const {
+  const TextConfig& c = config_.text;
+  const Cache& prompt = *rows[which[0]]->prompt;
+  const int group = c.heads / c.kv_heads, d = c.head_dim, n = static_cast<int>(which.size()), queries = n * group, shared = prompt.length;
+  int longest = 0;
+  for (const int i : which) longest = std::max(longest, rows[i]->own.length + 1);
+  const int64_t stride = Round32(shared + longest) + 64, heads = c.heads * d;
+  auto at = [&](const Cache& cache) { return (static_cast<size_t>(layer) * c.kv_heads + head) * d * cache.stride; };
+  float *scores = Room(&lane->scores, queries * stride + queries), *inverse = scores + queries * stride;
+  float *q = Room(&lane->keys, 2LL * queries * d), *out = q + queries * d;
+  for (int r = 0; r < n; ++r) std::copy_n(qkv + which[r] * ldq + head * group * d, group * d, q + r * group * d);
+  k_.scores(q, queries, d, prompt.keys.data() + at(prompt), shared, scores, stride);
+  for (int r = 0; r < n; ++r) {
+    const Cache& own = rows[which[r]]->own;
+    float* first = scores + r * group * stride;
+    k_.scores(q + r * group * d, group, d, own.keys.data() + at(own), own.length + 1, first + shared, stride);
+    const int total = shared + own.length + 1;
+    for (int h = 0; h < group; ++h) Weigh(first + h * stride, total, total, inverse + r * group + h);
+  }
+  std::fill(out, out + queries * d, 0.0f);
+  k_.mix(scores, stride, queries, prompt.values.data() + at(prompt), shared, d, out);
+  for (int r = 0; r < n; ++r) {
+    const Cache& own = rows[which[r]]->own;
+    float *put = attention + which[r] * heads + head * group * d, *sum = out + r * group * d;
+    k_.mix(scores + r * group * stride + shared, stride, group, own.values.data() + at(own), own.length + 1, d, sum);
+    for (int h = 0; h < group; ++h) {
+      for (int i = 0; i < d; ++i) put[h * d + i] = sum[h * d + i] * inverse[r * group + h];
+    }
   }
 }
 
@@ -181,11 +222,10 @@ absl::Status FusedModel::Prefill(const std::vector<int32_t>& ids, const Images& 
     // After the last layer's keys and values only the last token matters.
     const bool last = l + 1 == c.layers;
     const int first = last ? n - 1 : 0;
-    ForEach(s, n - first, kRowsApart, [&](int64_t row, Scratch::Lane* lane) {
-      const int i = first + static_cast<int>(row);
-      for (int h = 0; h < c.kv_heads; ++h) {
-        Attend(qkv + i * ldq + h * group * d, l, h, *cache, i + 1, nullptr, 0, attention + row * heads + h * group * d, lane);
-      }
+    const int blocks = (n - first + kBlock - 1) / kBlock;
+    ForEach(s, static_cast<int64_t>(blocks) * c.kv_heads, 1, [&](int64_t part, Scratch::Lane* lane) {
+      const int from = first + static_cast<int>(part) / c.kv_heads * kBlock, to = std::min(n, from + kBlock);
+      AttendPrompt(qkv, ldq, l, static_cast<int>(part) % c.kv_heads, *cache, from, to, attention + (from - first) * heads, lane);
     });
     if (last && n > 1) std::copy(x + static_cast<int64_t>(n - 1) * c.hidden, x + static_cast<int64_t>(n) * c.hidden, x);
     AfterAttention(layers_[l], n - first, s);
@@ -204,6 +244,14 @@ void FusedModel::Step(absl::Span<Row* const> rows, absl::Span<const int32_t> tok
   for (int i = 0; i < n; ++i) Embed(tokens[i], x + static_cast<int64_t>(i) * c.hidden);
   Room(&s->n, static_cast<int64_t>(n) * c.hidden);
   float *qkv = Room(&s->qkv, n * ldq), *attention = Room(&s->attention, n * heads);
+  std::vector<int> order(n);
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [&](int a, int b) { return std::pair(rows[a]->prompt, a) < std::pair(rows[b]->prompt, b); });
+  std::vector<absl::Span<const int>> runs;  // of rows with one prompt
+  for (int from = 0, to; from < n; from = to) {
+    for (to = from + 1; to < n && to - from < kBlock && rows[order[to]]->prompt == rows[order[from]]->prompt;) ++to;
+    runs.push_back(absl::MakeConstSpan(order).subspan(from, to - from));
+  }
   for (int l = 0; l < c.layers; ++l) {
     k_.rms_norm(x, layers_[l].norm1.data(), c.eps, n, c.hidden, s->n.data());
     Multiply(layers_[l].qkv, s->n.data(), c.hidden, n, qkv, ldq, false, s);
@@ -218,10 +266,8 @@ void FusedModel::Step(absl::Span<Row* const> rows, absl::Span<const int32_t> tok
         Put(row + wq + h * d, row + wq + wk + h * d, l, h, r.own.length, &r.own);
       }
     }
-    ForEach(s, static_cast<int64_t>(c.kv_heads) * n, kRowsApart, [&](int64_t part, Scratch::Lane* lane) {
-      const int h = static_cast<int>(part / n), i = static_cast<int>(part % n);
-      Row& r = *rows[i];
-      Attend(qkv + i * ldq + h * group * d, l, h, *r.prompt, r.prompt->length, &r.own, r.own.length + 1, attention + i * heads + h * group * d, lane);
+    ForEach(s, static_cast<int64_t>(runs.size()) * c.kv_heads, 1, [&](int64_t part, Scratch::Lane* lane) {
+      AttendRows(qkv, ldq, l, static_cast<int>(part) % c.kv_heads, rows, runs[part / c.kv_heads], attention, lane);
     });
     AfterAttention(layers_[l], n, s);
   }

@@ -49,7 +49,6 @@ class FusedModel {
   // Of "float32" or "bfloat16"; else INVALID_ARGUMENT.
   static absl::StatusOr<Precision> ParsePrecision(const std::string& dtype);
 
-  static constexpr int kMaxGroup = 64;         // query heads of one key head
   static constexpr int kMaxPositions = 1 << 17;  // rotary positions held in tables; longer sequences are refused
   using Images = std::vector<std::shared_ptr<const ProcessedImage>>;
 
@@ -104,7 +103,9 @@ class FusedModel {
   void QwenVision(const ProcessedImage& image, float* features, Scratch* s) const;
   void VisionAttention(const std::vector<int>& tokens, Scratch* s) const;
   void AfterAttention(const Layer& layer, int rows, Scratch* s) const;
-  void Attend(const float* q, int layer, int head, const Cache& a, int a_count, const Cache* b, int b_count, float* out, Scratch::Lane* lane) const;
+  void Weigh(float* scores, int count, int all, float* inverse) const;
+  void AttendPrompt(const float* qkv, int64_t ldq, int layer, int head, const Cache& prompt, int from, int to, float* attention, Scratch::Lane* lane) const;
+  void AttendRows(const float* qkv, int64_t ldq, int layer, int head, absl::Span<Row* const> rows, absl::Span<const int> which, float* attention, Scratch::Lane* lane) const;
   void Put(const float* k, const float* v, int layer, int head, int at, Cache* cache) const;
   void Logits(const float* x, int rows, float* logits, Scratch* s) const;
 

@@ -74,7 +74,7 @@ struct EngineLoad {
   int64_t sequences = 0;  // being continued
 };
 
-// Thread-safe: any number of callers, whose requests are continued together. A caller that wants new requests to join
+// Thread-safe, the destructor apart: any number of callers, whose requests are continued together. A caller that wants new requests to join
 // those under way as soon as there is room calls from several threads, a request each.
 class Engine {
  public:

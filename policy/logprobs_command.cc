@@ -134,7 +134,8 @@ absl::Status PrintLogprobs(const LogprobsOptions& o) try {
   std::shared_ptr<const FusedModel> fused;
   if (o.kernels) {
     SWERVE_ASSIGN_OR_RETURN(const MappedTensors tensors, MapTensors(o.model, policy->config()));
-    SWERVE_ASSIGN_OR_RETURN(fused, FusedModel::Create(policy->config(), tensors));
+    SWERVE_ASSIGN_OR_RETURN(const FusedModel::Precision precision, FusedModel::ParsePrecision(o.dtype));
+    SWERVE_ASSIGN_OR_RETURN(fused, FusedModel::Create(policy->config(), tensors, precision));
   }
   const bool gradients = !o.gradients.empty();
   Json out = {{"responses", Json::array()}};

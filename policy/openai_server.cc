@@ -212,68 +212,54 @@ class Streamer {
 
 }  // namespace
 
-EngineBatcher::EngineBatcher(Engine* engine, size_t max_batch, size_t max_queue)
-    : engine_(engine), max_batch_(max_batch), max_queue_(max_queue), thread_([this] { Run(); }) {}
+EngineQueue::EngineQueue(Engine* engine, size_t running, size_t max_queue) : engine_(engine), max_queue_(max_queue) {
+  for (size_t i = 0; i < running; ++i) threads_.emplace_back([this] { Run(); });
+}
 
-EngineBatcher::~EngineBatcher() {
+EngineQueue::~EngineQueue() {
+  std::deque<Job> left;
   {
     absl::MutexLock lock(&mutex_);
     closed_ = true;
+    left.swap(queue_);
   }
-  thread_.join();
+  for (Job& job : left) job.done(absl::UnavailableError("the server is stopping"));
+  for (std::thread& t : threads_) t.join();
 }
 
-absl::Status EngineBatcher::Submit(GenerateRequest request, Done done) {
+absl::Status EngineQueue::Submit(GenerateRequest request, Done done) {
   if (absl::Status s = engine_->Check(request); !s.ok()) return s;
   absl::MutexLock lock(&mutex_);
   if (closed_) return absl::UnavailableError("the server is stopping");
   if (queue_.size() >= max_queue_) return absl::ResourceExhaustedError(absl::StrCat(queue_.size(), " requests wait already; try again after Retry-After"));
-  queue_.push_back(std::make_unique<Job>(Job{std::move(request), std::move(done)}));
+  queue_.push_back({std::move(request), std::move(done)});
   return absl::OkStatus();
 }
 
-void EngineBatcher::Run() {
+void EngineQueue::Run() {
   while (true) {
-    std::vector<std::unique_ptr<Job>> jobs;
-    bool closed;
+    Job job;
     {
       absl::MutexLock lock(&mutex_);
       auto ready = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return closed_ || !queue_.empty(); };
       mutex_.Await(absl::Condition(&ready));
-      closed = closed_;
-      while (!queue_.empty() && (closed || jobs.size() < max_batch_)) {
-        jobs.push_back(std::move(queue_.front()));
-        queue_.pop_front();
-      }
+      if (queue_.empty()) return;
+      job = std::move(queue_.front());
+      queue_.pop_front();
     }
-    if (closed) {
-      for (auto& job : jobs) job->done(absl::UnavailableError("the server is stopping"));
-      return;
+    // One that nobody waits for any longer need not begin.
+    const bool cancelled = job.request.cancelled && job.request.cancelled->load();
+    if (cancelled || absl::Now() >= job.request.deadline) {
+      job.done(cancelled ? absl::CancelledError("the client is gone") : absl::DeadlineExceededError("the deadline passed while the request waited"));
+      continue;
     }
-    // Those that nobody waits for any longer need not begin.
-    std::erase_if(jobs, [](std::unique_ptr<Job>& job) {
-      const GenerateRequest& r = job->request;
-      const bool cancelled = r.cancelled && r.cancelled->load();
-      if (!cancelled && absl::Now() < r.deadline) return false;
-      job->done(cancelled ? absl::CancelledError("the client is gone") : absl::DeadlineExceededError("the deadline passed while the request waited"));
-      return true;
-    });
-    if (jobs.empty()) continue;
-    std::vector<GenerateRequest> requests;
-    for (auto& job : jobs) {
-      // Answered as soon as its own responses ended, not when the whole call does.
-      requests.push_back(std::move(job->request));
-      requests.back().on_done = [j = job.get()](const GenerateResult& result) { std::exchange(j->done, nullptr)(result); };
-    }
-    const auto results = engine_->Generate(requests);
-    for (size_t i = 0; i < jobs.size(); ++i) {
-      if (jobs[i]->done) jobs[i]->done(results.ok() ? absl::StatusOr<GenerateResult>((*results)[i]) : results.status());
-    }
+    auto results = engine_->Generate({&job.request, 1});
+    job.done(results.ok() ? absl::StatusOr<GenerateResult>(std::move((*results)[0])) : results.status());
   }
 }
 
 OpenAiServer::OpenAiServer(Engine* engine, OpenAiOptions options)
-    : engine_(engine), options_(std::move(options)), batcher_(engine, options_.max_batch, options_.max_queue) {}
+    : engine_(engine), options_(std::move(options)), queue_(engine, options_.max_running, options_.max_queue) {}
 
 HttpResponse OpenAiServer::Answer(const HttpCall& call) {
   const bool get = call.method == "GET" || call.method == "HEAD";
@@ -299,7 +285,7 @@ HttpResponse OpenAiServer::Complete(const HttpCall& call) {
   generate.deadline = absl::Now() + options_.deadline;
   generate.cancelled = cancelled;
   if (request.stream || request.logprobs) generate.on_token = [exchange](TokenEvent event) { exchange->Add(std::move(event)); };
-  if (absl::Status s = batcher_.Submit(std::move(generate), [exchange](auto result) { exchange->End(std::move(result)); }); !s.ok()) return ErrorOf(s);
+  if (absl::Status s = queue_.Submit(std::move(generate), [exchange](auto result) { exchange->End(std::move(result)); }); !s.ok()) return ErrorOf(s);
   const Common common{absl::StrCat("chatcmpl-", absl::Hex(fresh, absl::kZeroPad16)), options_.model, absl::ToUnixSeconds(absl::Now())};
   if (!request.stream) return Whole(*engine_, common, request, exchange.get(), call.gone, cancelled.get());
   HttpResponse response;

@@ -1,5 +1,5 @@
 // OpenAI-compatible chat over an Engine (spec conventions.md 4.1): POST /v1/chat/completions, GET /v1/models, /health.
-// Requests that wait are generated together in one call of the engine; those that come later are in the next call.
+// Requests join those that the engine is at as soon as it has room.
 // Thread-safe. The engine must outlive the server.
 #ifndef SWERVE_POLICY_OPENAI_SERVER_H_
 #define SWERVE_POLICY_OPENAI_SERVER_H_
@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -17,16 +18,16 @@
 
 namespace swerve {
 
-// Calls the engine from one thread with all that waits, at most `max_batch` requests a call.
-class EngineBatcher {
+// The line before the engine: calls it from `running` threads, a request each.
+class EngineQueue {
  public:
-  EngineBatcher(Engine* engine, size_t max_batch, size_t max_queue);
+  EngineQueue(Engine* engine, size_t running, size_t max_queue);
   // What waits ends UNAVAILABLE; what runs is waited for.
-  ~EngineBatcher();
+  ~EngineQueue();
 
-  // `done` is called once, on a thread of the engine or the batcher, and must not block; with CANCELLED when the request
-  // was cancelled while it waited, DEADLINE_EXCEEDED when its time ran out. RESOURCE_EXHAUSTED when max_queue requests
-  // wait; INVALID_ARGUMENT as Engine::Check.
+  // `done` is called once, on a thread of the queue, and must not block; with CANCELLED when the request was cancelled while
+  // it waited, DEADLINE_EXCEEDED when its time ran out. RESOURCE_EXHAUSTED when max_queue requests wait; INVALID_ARGUMENT as
+  // Engine::Check.
   using Done = std::function<void(absl::StatusOr<GenerateResult>)>;
   absl::Status Submit(GenerateRequest request, Done done) ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -38,18 +39,19 @@ class EngineBatcher {
   void Run();
 
   Engine* const engine_;
-  const size_t max_batch_, max_queue_;
+  const size_t max_queue_;
   absl::Mutex mutex_;
-  std::deque<std::unique_ptr<Job>> queue_ ABSL_GUARDED_BY(mutex_);
+  std::deque<Job> queue_ ABSL_GUARDED_BY(mutex_);
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
-  std::thread thread_;
+  std::vector<std::thread> threads_;
 };
 
 struct OpenAiOptions {
   std::string model;                                // the name that clients ask for
   int default_max_tokens = 256;                     // of a request that says none
   absl::Duration deadline = absl::Seconds(600);     // for one request, waiting included; then 504
-  size_t max_batch = 64, max_queue = 48;            // requests; fewer than connections, or nobody sees the 429
+  size_t max_running = 64;                          // requests in the engine
+  size_t max_queue = 48;                            // before it; fewer than connections, or nobody sees the 429
 };
 
 class OpenAiServer {
@@ -66,7 +68,7 @@ class OpenAiServer {
   Engine* const engine_;
   const OpenAiOptions options_;
   std::atomic<uint64_t> count_{0};
-  EngineBatcher batcher_;
+  EngineQueue queue_;
 };
 
 }  // namespace swerve

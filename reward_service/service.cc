@@ -43,8 +43,9 @@ struct RewardService::Call {
   Call() : arena(ArenaIn(block, sizeof block)) {}
 
   struct Rpc {
+    Rpc() : responder(&context) {}  // by hand: clang knows no default initializers before the class ends
     grpc::ServerContext context;
-    grpc::ServerAsyncResponseWriter<grpc::ByteBuffer> responder{&context};
+    grpc::ServerAsyncResponseWriter<grpc::ByteBuffer> responder;
     grpc::ByteBuffer bytes;
   };
   template <class Request, class Reply>

@@ -68,6 +68,9 @@ absl::StatusOr<std::unique_ptr<Role>> MakeRolloutRole(const RoleContext& context
   options.codec = config.policy().codec();
   options.codebook = config.policy().codebook();
   options.threads = config.rollout().threads();
+  options.dtype = config.rollout().dtype();
+  options.cache_mb = config.rollout().cache_mb();
+  options.stream_weights = config.rollout().stream_weights() && !config.deterministic();
   options.max_batch = std::max(1, config.rollout().groups_in_flight() * config.rollout().num_generations());
   SWERVE_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, make_engine(options));
   return std::make_unique<RolloutRole>(context, std::move(engine), std::move(scenes), std::move(buffers),

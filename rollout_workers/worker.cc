@@ -26,8 +26,8 @@ Worker::Worker(v1::RunConfig config, WorkerParts parts, WorkerOptions options)
     : config_(std::move(config)),
       parts_(std::move(parts)),
       options_(std::move(options)),
-      batch_(config_.deterministic() ? 1 : std::max(1, config_.rollout().groups_in_flight())),
-      capacity_(config_.deterministic() ? 1 : 2 * batch_),
+      lanes_(config_.deterministic() ? 1 : std::max(1, config_.rollout().groups_in_flight())),
+      capacity_(config_.deterministic() ? 1 : 2 * lanes_),
       image_size_(ImageSize(config_, *parts_.engine)),
       stats_(absl::Now()),
       io_(std::make_unique<TaskPool>(std::max(1, options_.io_threads), 4 * capacity_ + 4, "rollout-io")) {}
@@ -38,167 +38,160 @@ absl::Status Worker::Run(const std::function<bool()>& stop) {
   stop_ = stop;
   std::thread lease([this] { LeaseLoop(); });
   pthread_setname_np(lease.native_handle(), "rollout-lease");
-  absl::Status status;
-  while (true) {
-    std::vector<Job> jobs = NextJobs();
-    if (jobs.empty()) break;
-    RefreshWeights();
-    status = GenerateFor(std::move(jobs));
-    if (!status.ok()) break;
-  }
+  std::vector<std::thread> lanes;
+  for (int i = 0; i < lanes_; ++i) lanes.emplace_back([this] { Lane(); });
+  for (std::thread& lane : lanes) lane.join();
   {
     absl::MutexLock lock(&mu_);
     closing_ = true;
-    if (!fatal_.ok()) status = fatal_;
   }
   io_.reset();  // finishes what was submitted
   lease.join();
   ReportNow();
   absl::MutexLock lock(&mu_);
-  return status.ok() ? fatal_ : status;
+  return fatal_;
+}
+
+void Worker::Lane() {
+  while (std::optional<Job> job = NextJob()) {
+    RefreshWeights();
+    const absl::Status status = std::visit([this](auto&& each) { return GenerateFor(std::move(each)); }, *std::move(job));
+    if (!status.ok()) Fail(status);
+  }
 }
 
 bool Worker::MayGenerate() const {
-  if (!fatal_.ok()) return true;
-  const int ready = static_cast<int>(leased_.size() + to_refine_.size());
-  if (ready == 0) return draining_ && held_ == 0;
-  // A fuller call is cheaper per token: while I/O will soon deliver more, a part of a batch waits for it.
-  return ready >= batch_ || in_io_ == 0;
+  return !fatal_.ok() || !leased_.empty() || !to_refine_.empty() || (draining_ && held_ == 0);
 }
 
-std::vector<Worker::Job> Worker::NextJobs() {
-  std::vector<Job> jobs;
+std::optional<Worker::Job> Worker::NextJob() {
   while (!stop_()) {
     absl::MutexLock lock(&mu_);
     const bool due = mu_.AwaitWithTimeout(absl::Condition(this, &Worker::MayGenerate), options_.idle_poll);
-    if (!fatal_.ok()) return jobs;
-    // Not due after the wait: services are slow today, so take what is there rather than idle.
-    if (!due && leased_.empty() && to_refine_.empty()) continue;
+    if (!fatal_.ok()) return std::nullopt;
+    if (!due) continue;
     if (stop_()) break;
-    // Older groups first: their originals age.
-    while (!to_refine_.empty() && static_cast<int>(jobs.size()) < batch_) {
-      jobs.emplace_back(std::move(to_refine_.front()));
+    std::optional<Job> job;
+    if (!to_refine_.empty()) {  // older groups first: their originals age
+      job.emplace(std::move(to_refine_.front()));
       to_refine_.pop_front();
-    }
-    while (!leased_.empty() && static_cast<int>(jobs.size()) < batch_) {
-      jobs.emplace_back(std::move(leased_.front()));
+    } else if (!leased_.empty()) {
+      job.emplace(std::move(leased_.front()));
       leased_.pop_front();
     }
-    return jobs;  // empty here: drained
+    return job;  // none here: drained
   }
-  return jobs;
+  return std::nullopt;
 }
 
+// One lane loads, the others wait for it: what is sampled next is of the newest weights that are known here.
 void Worker::RefreshWeights() {
   v1::PolicyManifest newest;
   {
     absl::MutexLock lock(&mu_);
+    const auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return !refreshing_; };
+    mu_.Await(absl::Condition(&idle));
     newest = newest_;
-  }
-  const v1::PolicyManifest current = parts_.engine->policy();
-  if (newest.directory().empty() ||
-      (newest.version() == current.version() && newest.checksum() == current.checksum())) {
-    return;
+    const v1::PolicyManifest current = parts_.engine->policy();
+    if (newest.directory().empty() ||
+        (newest.version() == current.version() && newest.checksum() == current.checksum())) {
+      return;
+    }
+    refreshing_ = true;
   }
   const absl::Status loaded = parts_.engine->LoadWeights(newest);
-  if (!loaded.ok()) {
+  if (loaded.ok()) {
+    stats_.WeightVersion(newest.version());
+    spdlog::debug("weights v{}", newest.version());
+  } else {
     // Pruned already because a newer version exists, most likely: the next lease names that one.
-    spdlog::warn("weights v{} could not be loaded, sampling goes on with v{}: {}", newest.version(), current.version(),
-                 Text(loaded));
-    return;
+    spdlog::warn("weights v{} could not be loaded, sampling goes on with v{}: {}", newest.version(),
+                 parts_.engine->policy().version(), Text(loaded));
   }
-  stats_.WeightVersion(newest.version());
-  spdlog::debug("weights v{}", newest.version());
+  absl::MutexLock lock(&mu_);
+  refreshing_ = false;
 }
 
-absl::StatusOr<std::vector<std::optional<GenerateResult>>> Worker::Generate(
-    const std::vector<GenerateRequest>& requests) {
-  std::vector<std::optional<GenerateResult>> out(requests.size());
-  if (requests.empty()) return out;
-  const absl::Time start = absl::Now();
+absl::Time Worker::BeginGenerating() {
+  absl::MutexLock lock(&mu_);
+  const absl::Time now = absl::Now();
+  if (generating_++ == 0) counted_ = now;
+  return now;
+}
+
+// Since when the engine's busy time was not counted: lanes overlap, and time counts once.
+absl::Time Worker::EndGenerating(absl::Time now) {
+  absl::MutexLock lock(&mu_);
+  --generating_;
+  return std::exchange(counted_, std::max(now, counted_));
+}
+
+absl::StatusOr<std::optional<Worker::Generated>> Worker::Generate(const std::vector<GenerateRequest>& requests) {
+  if (requests.empty()) return Generated{};
+  BeginGenerating();
   absl::StatusOr<std::vector<GenerateResult>> all = parts_.engine->Generate(requests);
-  if (parts_.busy != nullptr) parts_.busy->Add(start, absl::Now());
+  const absl::Time now = absl::Now(), since = EndGenerating(now);
+  if (parts_.busy != nullptr && now > since) parts_.busy->Add(since, now);
   if (!all.ok() && IsRetryable(all.status())) {
     spdlog::warn("engine: {}", Text(all.status()));
-    return out;
+    return std::optional<Generated>();
   }
   if (!all.ok()) return Annotate(all.status(), "engine");
-  for (size_t i = 0; i < std::min(all->size(), out.size()); ++i) out[i] = std::move((*all)[i]);
-  return out;
-}
-
-// A prompt that cannot be served costs its own group (or its refinement), never the call that it would have been in.
-void Worker::PutAsideUnservable(std::vector<Job>* jobs) {
-  std::vector<Job> kept;
-  for (Job& job : *jobs) {
-    if (auto* leased = std::get_if<LeasedGroup>(&job)) {
-      if (const absl::Status ok = parts_.engine->Check(RolloutRequest(*leased, config_)); !ok.ok()) {
-        spdlog::warn("group {} (scene {}): its prompt cannot be served: {}", leased->lease.group(),
-                     leased->lease.scene_id(), Text(ok));
-        Submit([this, lease = leased->lease] { Drop(lease, "prompt_unservable"); });
-        continue;
-      }
-    } else {
-      std::erase_if(std::get<ToRefine>(job).requests, [this](const RefineRequest& request) {
-        const absl::Status ok = parts_.engine->Check(request.generate);
-        if (ok.ok()) return false;
-        spdlog::warn("a feedback prompt cannot be served: {}", Text(ok));
-        stats_.RefinementFailed("prompt_unservable");
-        return true;
-      });
-    }
-    kept.push_back(std::move(job));
-  }
-  *jobs = std::move(kept);
-}
-
-absl::Status Worker::GenerateFor(std::vector<Job> jobs) {
-  PutAsideUnservable(&jobs);
-  if (jobs.empty()) return absl::OkStatus();
-  std::vector<GenerateRequest> requests;
-  for (const Job& job : jobs) {
-    if (const auto* leased = std::get_if<LeasedGroup>(&job)) {
-      requests.push_back(RolloutRequest(*leased, config_));
-    } else {
-      for (const RefineRequest& r : std::get<ToRefine>(job).requests) requests.push_back(r.generate);
-    }
-  }
-  const absl::Time start = absl::Now();
-  SWERVE_ASSIGN_OR_RETURN(std::vector<std::optional<GenerateResult>> results, Generate(requests));
-  const absl::Duration took = absl::Now() - start;
   uint64_t tokens = 0;
-  for (const auto& result : results) {
-    if (!result) continue;
-    for (const v1::Response& response : result->responses) tokens += response.token_ids_size();
+  for (const GenerateResult& result : *all) {
+    for (const v1::Response& response : result.responses) tokens += response.token_ids_size();
   }
+  const absl::Duration took = std::max(absl::ZeroDuration(), now - since);
   stats_.Generated(tokens, took);
-  const double seconds = absl::ToDoubleSeconds(took) / static_cast<double>(jobs.size());
-  const v1::PolicyManifest policy = parts_.engine->policy();
-  size_t next = 0;
-  for (Job& job : jobs) {
-    // std::function wants copyable closures, hence the shared pointers.
-    if (auto* leased = std::get_if<LeasedGroup>(&job)) {
-      std::optional<GenerateResult>& result = results[next++];
-      if (!result) {
-        Submit([this, lease = leased->lease] { Drop(lease, "generate_failed"); });
-        continue;
-      }
-      auto group = std::make_shared<RolloutGroup>(
-          FinishRollout(std::move(*leased), config_, *std::move(result), policy, seconds));
-      Submit([this, group] { ScoreAndDiagnose(std::move(*group)); });
-    } else {
-      auto refine = std::make_shared<ToRefine>(std::move(std::get<ToRefine>(job)));
-      refine->group.scored.rollout.generate_seconds += seconds;
-      auto answers = std::make_shared<std::vector<std::optional<v1::Response>>>(refine->requests.size());
-      for (std::optional<v1::Response>& answer : *answers) {
-        std::optional<GenerateResult>& result = results[next++];
-        if (result && result->responses.size() == 1) answer = std::move(result->responses[0]);
-      }
-      Submit([this, refine, answers] {
-        FinishGroup(std::move(refine->group), refine->requests, std::move(*answers));
-      });
+  return Generated{*std::move(all), absl::ToDoubleSeconds(took)};
+}
+
+bool Worker::Servable(const GenerateRequest& request, const std::string& what) {
+  const absl::Status ok = parts_.engine->Check(request);
+  if (!ok.ok()) spdlog::warn("{} cannot be served: {}", what, Text(ok));
+  return ok.ok();
+}
+
+// A prompt that cannot be served costs its own group.
+absl::Status Worker::GenerateFor(LeasedGroup leased) {
+  const GenerateRequest request = RolloutRequest(leased, config_);
+  if (!Servable(request, absl::StrCat("group ", leased.lease.group(), " (scene ", leased.lease.scene_id(), "): its prompt"))) {
+    Submit([this, lease = leased.lease] { Drop(lease, "prompt_unservable"); });
+    return absl::OkStatus();
+  }
+  SWERVE_ASSIGN_OR_RETURN(std::optional<Generated> done, Generate({request}));
+  if (!done || done->results.empty()) {
+    Submit([this, lease = leased.lease] { Drop(lease, "generate_failed"); });
+    return absl::OkStatus();
+  }
+  GenerateResult& result = done->results[0];
+  const v1::PolicyManifest policy = result.policy;
+  // std::function wants copyable closures, hence the shared pointer.
+  auto group = std::make_shared<RolloutGroup>(FinishRollout(std::move(leased), config_, std::move(result), policy, done->seconds));
+  Submit([this, group] { ScoreAndDiagnose(std::move(*group)); });
+  return absl::OkStatus();
+}
+
+// A feedback prompt that cannot be served costs its refinement.
+absl::Status Worker::GenerateFor(ToRefine refine) {
+  std::erase_if(refine.requests, [this](const RefineRequest& request) {
+    if (Servable(request.generate, "a feedback prompt")) return false;
+    stats_.RefinementFailed("prompt_unservable");
+    return true;
+  });
+  std::vector<GenerateRequest> requests;
+  for (const RefineRequest& r : refine.requests) requests.push_back(r.generate);
+  SWERVE_ASSIGN_OR_RETURN(std::optional<Generated> done, Generate(requests));
+  auto answers = std::make_shared<std::vector<std::optional<v1::Response>>>(refine.requests.size());
+  if (done) {
+    refine.group.scored.rollout.generate_seconds += done->seconds;
+    for (size_t i = 0; i < std::min(answers->size(), done->results.size()); ++i) {
+      GenerateResult& result = done->results[i];
+      if (result.responses.size() == 1) (*answers)[i] = std::move(result.responses[0]);
     }
   }
+  auto held = std::make_shared<ToRefine>(std::move(refine));
+  Submit([this, held, answers] { FinishGroup(std::move(held->group), held->requests, std::move(*answers)); });
   return absl::OkStatus();
 }
 

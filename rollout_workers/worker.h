@@ -1,14 +1,14 @@
 // Takes leased scenes through the five steps (types.h) and keeps the engine busy meanwhile: while it generates for some
-// groups, others are scored and diagnosed, and a call to the engine mixes originals of new groups with refinements of
-// diagnosed ones.
+// groups, others are scored and diagnosed, and the engine goes on with originals of new groups and refinements of diagnosed
+// ones together, whichever is next taking the room of one that has ended.
 //
 //   lease thread ─▶ leased ─┐                       ┌─▶ I/O threads: score, diagnose ─▶ to refine ─┐
-//                           ├─▶ engine (Run's thread)                                              │
+//                           ├─▶ lanes: engine calls                                                │
 //          ▲   to refine ───┘        ▲              └─▶ I/O threads: score, select, store, complete
 //          │                         └─────────────────────────────────────────────────────────────┘
 //
-// Up to rollout.groups_in_flight groups share one engine call, and twice as many are held. Deterministic mode holds one
-// group at a time.
+// rollout.groups_in_flight lanes call the engine with a group each, and twice as many groups are held. Deterministic mode
+// holds one group at a time.
 //
 // Failures: what the services could not do is never a reward (score.h, diagnose.h, refine.h). A group that cannot go on
 // is handed back to the orchestrator with a reason and counted; errors that another attempt cannot cure end Run.
@@ -67,7 +67,7 @@ class Worker {
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
-  // Works until `stop` is true (the engine call under way ends, groups whose refinements are sampled are stored, the
+  // Works until `stop` is true (the engine calls under way end, groups whose refinements are sampled are stored, the
   // rest is left to the next lease) or the orchestrator says stop (everything held is finished). Call once. `stop` is
   // asked from several threads.
   // Returns the error that ended the work: the engine's when it is neither retryable nor about one request, the
@@ -89,13 +89,22 @@ class Worker {
   void LeaseSome(int want);
   void ReportNow();
 
-  // Engine thread. NextJobs: empty when there is nothing more to do.
-  std::vector<Job> NextJobs() ABSL_LOCKS_EXCLUDED(mu_);
+  // Lanes. NextJob: nothing when there is nothing more to do.
+  void Lane();
+  std::optional<Job> NextJob() ABSL_LOCKS_EXCLUDED(mu_);
   bool MayGenerate() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void RefreshWeights() ABSL_LOCKS_EXCLUDED(mu_);
-  absl::Status GenerateFor(std::vector<Job> jobs);
-  void PutAsideUnservable(std::vector<Job>* jobs);
-  absl::StatusOr<std::vector<std::optional<GenerateResult>>> Generate(const std::vector<GenerateRequest>& requests);
+  absl::Status GenerateFor(LeasedGroup leased);
+  absl::Status GenerateFor(ToRefine refine);
+  bool Servable(const GenerateRequest& request, const std::string& what);
+  // Nothing: the engine failed as it may, this time.
+  struct Generated {
+    std::vector<GenerateResult> results;
+    double seconds = 0;  // of the engine's busy time, this call's share
+  };
+  absl::StatusOr<std::optional<Generated>> Generate(const std::vector<GenerateRequest>& requests);
+  absl::Time BeginGenerating() ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Time EndGenerating(absl::Time now) ABSL_LOCKS_EXCLUDED(mu_);
 
   // I/O threads.
   void Submit(std::function<void()> task) ABSL_LOCKS_EXCLUDED(mu_);
@@ -112,7 +121,7 @@ class Worker {
   const v1::RunConfig config_;
   const WorkerParts parts_;
   const WorkerOptions options_;
-  const int batch_;     // groups per engine call
+  const int lanes_;     // groups in the engine at a time
   const int capacity_;  // groups held
   const int image_size_;
   RolloutStats stats_;
@@ -125,6 +134,9 @@ class Worker {
   int drops_in_row_ ABSL_GUARDED_BY(mu_) = 0;  // since the last group that was stored
   int in_io_ ABSL_GUARDED_BY(mu_) = 0;  // tasks submitted and not ended
   v1::PolicyManifest newest_ ABSL_GUARDED_BY(mu_);
+  bool refreshing_ ABSL_GUARDED_BY(mu_) = false;  // a lane loads weights
+  int generating_ ABSL_GUARDED_BY(mu_) = 0;       // lanes in the engine
+  absl::Time counted_ ABSL_GUARDED_BY(mu_);       // the engine's busy time is, up to here
   bool draining_ ABSL_GUARDED_BY(mu_) = false;  // the orchestrator said stop
   bool closing_ ABSL_GUARDED_BY(mu_) = false;   // Run is ending
   absl::Status fatal_ ABSL_GUARDED_BY(mu_);

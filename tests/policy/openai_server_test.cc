@@ -145,7 +145,7 @@ class EndlessEngine final : public Engine {
       }
       for (uint64_t seed : requests[i].seeds) results[i].responses.emplace_back().set_seed(seed);
       for (v1::Response& r : results[i].responses) r.set_finish(v1::CANCELLED);
-      requests[i].on_done(results[i]);
+      if (requests[i].on_done) requests[i].on_done(results[i]);
     }
     ended.Notify();
     return results;
@@ -179,16 +179,16 @@ TEST(OpenAiOverHttp, GenerationEndsWhenTheClientIsGone) {
   }
 }
 
-TEST(EngineBatcher, RefusesMoreThanMayWaitAndDropsWhatNobodyWaitsFor) {
+TEST(EngineQueue, RefusesMoreThanMayWaitAndDropsWhatNobodyWaitsFor) {
   EndlessEngine engine;
   absl::StatusOr<GenerateResult> ends[3] = {absl::InternalError("none"), absl::InternalError("none"), absl::InternalError("none")};
   {
-    EngineBatcher batcher(&engine, 1, 2);
+    EngineQueue queue(&engine, 1, 2);
     std::vector<std::shared_ptr<std::atomic<bool>>> cancelled;
     auto submit = [&](absl::Time deadline) {
       cancelled.push_back(std::make_shared<std::atomic<bool>>(false));
       const size_t i = cancelled.size() - 1;
-      return batcher.Submit({.prompt = {.text = "x"}, .seeds = {1}, .deadline = deadline, .cancelled = cancelled.back()}, [&ends, i](auto result) { ends[i] = std::move(result); });
+      return queue.Submit({.prompt = {.text = "x"}, .seeds = {1}, .deadline = deadline, .cancelled = cancelled.back()}, [&ends, i](auto result) { ends[i] = std::move(result); });
     };
     ASSERT_OK(submit(absl::InfiniteFuture()));
     ASSERT_TRUE(engine.started.WaitForNotificationWithTimeout(absl::Seconds(20)));
@@ -200,7 +200,7 @@ TEST(EngineBatcher, RefusesMoreThanMayWaitAndDropsWhatNobodyWaitsFor) {
     ASSERT_TRUE(engine.ended.WaitForNotificationWithTimeout(absl::Seconds(20)));
   }
   EXPECT_OK(ends[0].status());
-  // The batcher may have ended before it came to them; then they are told that.
+  // The queue may have ended before it came to them; then they are told that.
   EXPECT_THAT(ends[1].status(), testing::AnyOf(StatusIs(absl::StatusCode::kCancelled, testing::_), StatusIs(absl::StatusCode::kUnavailable, testing::_)));
   EXPECT_THAT(ends[2].status(), testing::AnyOf(StatusIs(absl::StatusCode::kDeadlineExceeded, testing::_), StatusIs(absl::StatusCode::kUnavailable, testing::_)));
 }

@@ -18,6 +18,7 @@
 #include "chaos/commands.h"
 #include "learner/learner_commands.h"
 #include "learner/sft_commands.h"
+#include "learner/train_bench.h"
 #include "policy/commands.h"
 #endif
 
@@ -47,6 +48,7 @@ void AddAllCommands(CLI::App& app) {
   AddSftCommands(app);
   AddLearnerCommands(app);
   AddPolicyCommands(app);
+  AddTrainBenchCommand(*app.get_subcommand("policy"));
   AddChaosCommand(app);
 #endif
 }

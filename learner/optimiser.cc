@@ -8,51 +8,61 @@
 #include "policy/safetensors.h"
 
 namespace swerve {
-namespace {
 
 using torch::Tensor;
-using torch::optim::AdamWOptions;
-using torch::optim::AdamWParamState;
-
-}  // namespace
 
 Optimiser::Optimiser(const torch::nn::Module& module, const OptimiserOptions& options) : options_(options) {
   std::map<std::string, Tensor> sorted;
   for (const auto& item : module.named_parameters()) {
     if (item.value().requires_grad()) sorted[item.key()] = item.value();
   }
-  std::vector<Tensor> decayed, plain;
-  for (const auto& [name, tensor] : sorted) {
-    parameters_.emplace_back(name, tensor);
-    (tensor.dim() >= 2 ? decayed : plain).push_back(tensor);
-  }
-  auto group = [&](std::vector<Tensor> tensors, double decay) {
-    auto o = std::make_unique<AdamWOptions>(0.0);
-    o->betas(std::make_tuple(options.beta1, options.beta2)).eps(options.eps).weight_decay(decay);
-    return torch::optim::OptimizerParamGroup(std::move(tensors), std::move(o));
-  };
-  adam_ = std::make_unique<torch::optim::AdamW>(std::vector<torch::optim::OptimizerParamGroup>{
-      group(decayed, options.weight_decay), group(plain, 0.0)});
+  for (const auto& [name, tensor] : sorted) slots_.push_back({name, tensor, {}, {}, {}});
+}
+
+void Optimiser::ZeroGrad() {
+  for (Slot& slot : slots_) slot.parameter.mutable_grad().reset();
 }
 
 double Optimiser::Step(double learning_rate) {
-  std::vector<Tensor> tensors;
-  for (const auto& [name, tensor] : parameters_) tensors.push_back(tensor);
-  const double bound = options_.max_grad_norm > 0 ? options_.max_grad_norm : INFINITY;
+  torch::NoGradGuard constant;
+  std::vector<Slot*> decayed, plain;
   double squares = 0;
-  for (const Tensor& t : tensors) {
-    if (t.grad().defined()) squares += t.grad().square().sum(torch::kFloat64).item<double>();
+  for (Slot& slot : slots_) {
+    if (!slot.parameter.grad().defined()) continue;
+    squares += slot.parameter.grad().square().sum(torch::kFloat64).item<double>();
+    (slot.parameter.dim() >= 2 ? decayed : plain).push_back(&slot);
   }
   const double norm = std::sqrt(squares);
   if (!std::isfinite(norm)) return norm;
-  if (norm > bound) {
-    for (const Tensor& t : tensors) {
-      if (t.grad().defined()) t.grad().mul_(bound / (norm + 1e-6));
+  if (options_.max_grad_norm > 0 && norm > options_.max_grad_norm) {
+    for (auto* slots : {&decayed, &plain}) {
+      for (Slot* slot : *slots) slot->parameter.mutable_grad().mul_(options_.max_grad_norm / (norm + 1e-6));
     }
   }
-  for (auto& group : adam_->param_groups()) group.options().set_lr(learning_rate);
-  adam_->step();
+  Update(decayed, learning_rate, options_.weight_decay);
+  Update(plain, learning_rate, 0.0);
   return norm;
+}
+
+// LibTorch's C++ optimiser takes some ten passes over memory, the fused operation one.
+void Optimiser::Update(const std::vector<Slot*>& slots, double learning_rate, double decay) {
+  if (slots.empty()) return;
+  std::vector<Tensor> parameters, gradients, averages, squares, steps;
+  for (Slot* slot : slots) {
+    if (!slot->average.defined()) {
+      slot->average = torch::zeros_like(slot->parameter);
+      slot->squares = torch::zeros_like(slot->parameter);
+      slot->step = torch::zeros({}, slot->parameter.options().dtype(torch::kFloat32));
+    }
+    slot->step.add_(1);
+    parameters.push_back(slot->parameter);
+    gradients.push_back(slot->parameter.grad());
+    averages.push_back(slot->average);
+    squares.push_back(slot->squares);
+    steps.push_back(slot->step);
+  }
+  at::_fused_adamw_(parameters, gradients, averages, squares, {}, steps, learning_rate, options_.beta1, options_.beta2, decay,
+                    options_.eps, /*amsgrad=*/false, /*maximize=*/false);
 }
 
 absl::Status Optimiser::Save(const std::string& path) const {
@@ -62,13 +72,11 @@ absl::Status Optimiser::Save(const std::string& path) const {
     held.push_back(t.detach().to(torch::kCPU, torch::kFloat32).contiguous());
     named.push_back({name, held.back().sizes().vec(), held.back().data_ptr<float>()});
   };
-  for (const auto& [name, tensor] : parameters_) {
-    auto it = adam_->state().find(tensor.unsafeGetTensorImpl());
-    if (it == adam_->state().end()) continue;  // never had a gradient
-    const auto& state = static_cast<const AdamWParamState&>(*it->second);
-    add(name + ".exp_avg", state.exp_avg());
-    add(name + ".exp_avg_sq", state.exp_avg_sq());
-    add(name + ".step", torch::tensor({static_cast<float>(state.step())}));
+  for (const Slot& slot : slots_) {
+    if (!slot.average.defined()) continue;  // never had a gradient
+    add(slot.name + ".exp_avg", slot.average);
+    add(slot.name + ".exp_avg_sq", slot.squares);
+    add(slot.name + ".step", slot.step);
   }
   return WriteSafetensors(path, named);
 }
@@ -76,7 +84,9 @@ absl::Status Optimiser::Save(const std::string& path) const {
 absl::Status Optimiser::Load(const std::string& path) {
   SWERVE_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file, SafetensorsFile::Open(path));
   size_t used = 0;
-  for (const auto& [name, tensor] : parameters_) {
+  for (Slot& slot : slots_) {
+    const std::string& name = slot.name;
+    const Tensor& tensor = slot.parameter;
     auto read = [&](const std::string& suffix, bool scalar) -> absl::StatusOr<Tensor> {
       auto it = file->tensors().find(name + suffix);
       if (it == file->tensors().end()) return absl::NotFoundError(name + suffix);
@@ -89,13 +99,10 @@ absl::Status Optimiser::Load(const std::string& path) {
     absl::StatusOr<Tensor> average = read(".exp_avg", false);
     if (absl::IsNotFound(average.status())) continue;
     SWERVE_RETURN_IF_ERROR(average.status());
-    SWERVE_ASSIGN_OR_RETURN(Tensor squares, read(".exp_avg_sq", false));
-    SWERVE_ASSIGN_OR_RETURN(Tensor step, read(".step", true));
-    auto state = std::make_unique<AdamWParamState>();
-    state->step(static_cast<int64_t>(step.item<float>()));
-    state->exp_avg(*average);
-    state->exp_avg_sq(squares);
-    adam_->state()[tensor.unsafeGetTensorImpl()] = std::move(state);
+    SWERVE_ASSIGN_OR_RETURN(slot.squares, read(".exp_avg_sq", false));
+    SWERVE_ASSIGN_OR_RETURN(const Tensor step, read(".step", true));
+    slot.average = *average;
+    slot.step = step;
     used += 3;
   }
   if (used != file->tensors().size()) {

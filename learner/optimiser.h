@@ -5,9 +5,7 @@
 
 #include <torch/torch.h>
 
-#include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -25,7 +23,7 @@ class Optimiser {
   // Parameters of `module` that require a gradient now; they must outlive the optimiser.
   Optimiser(const torch::nn::Module& module, const OptimiserOptions& options);
 
-  void ZeroGrad() { adam_->zero_grad(); }
+  void ZeroGrad();
   // Clips and steps at that learning rate. Returns the gradient's norm before clipping. A norm that is not finite is
   // returned and nothing is changed.
   double Step(double learning_rate);
@@ -36,9 +34,16 @@ class Optimiser {
   absl::Status Load(const std::string& path);
 
  private:
+  struct Slot {
+    std::string name;
+    torch::Tensor parameter, average, squares, step;  // the moments undefined before the first gradient
+  };
+
+  // One fused call for `slots`, which have gradients.
+  void Update(const std::vector<Slot*>& slots, double learning_rate, double decay);
+
   const OptimiserOptions options_;
-  std::vector<std::pair<std::string, torch::Tensor>> parameters_;  // by name
-  std::unique_ptr<torch::optim::AdamW> adam_;
+  std::vector<Slot> slots_;  // by name
 };
 
 }  // namespace swerve

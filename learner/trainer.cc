@@ -72,6 +72,7 @@ class TorchTrainer : public Trainer {
         total_steps_(static_cast<uint64_t>(config.learner().steps()) * config.learner().num_iterations()) {
     const v1::LearnerConfig& c = config.learner();
     policy_->FreezeVision(c.freeze_vision());
+    policy_->CheckpointGradients(c.gradient_checkpointing());
     optimiser_ = std::make_unique<Optimiser>(
         *policy_, OptimiserOptions{.weight_decay = c.weight_decay(), .beta1 = c.adam_beta1(), .beta2 = c.adam_beta2(),
                                    .eps = c.adam_eps(), .max_grad_norm = c.max_grad_norm()});

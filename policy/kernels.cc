@@ -37,13 +37,7 @@ const Table& Best() {
   return *best;
 }
 
-void Pack(const float* w, int n, int k, float* packed) {
-  for (int64_t j = 0; j < Padded(n); j += kLanes) {
-    for (int p = 0; p < k; ++p) {
-      for (int l = 0; l < kLanes; ++l) *packed++ = j + l < n ? w[(j + l) * k + p] : 0.0f;
-    }
-  }
-}
+void Pack(const float* w, int n, int k, float* packed) { Best().pack_rows(w, k, n, k, packed); }
 
 void PackBf16(const float* w, int n, int k, uint16_t* packed) {
   std::vector<uint16_t> rows(static_cast<size_t>(kLanes) * k);

@@ -1,4 +1,4 @@
-// The arithmetic of a transformer on one core: what the generation engine is made of. Chosen once by CPU. Weights and
+// The arithmetic of a transformer on one core: what the generation engine is made of, and training beside matrix products. Chosen once by CPU. Weights and
 // activations are fp32; or matrices, and what they multiply, are bf16 and their products summed in fp32.
 // Every result row depends on its own input row alone, in a fixed order of operations: neither batching nor how columns are
 // split over threads changes bits. All functions are pure; buffers are the caller's. Widths called "padded" are multiples of
@@ -42,6 +42,17 @@ struct Table {
   void (*mix)(const float* weights, int64_t weight_stride, int heads, const float* v, int count, int d, float* out);
   // x[0:n] → exp(x − max), returns the sum; *max is the largest x. Buffer writable up to n rounded up to 16.
   double (*exp_sum)(float* x, int n, float* max);
+  // W as gemm takes it: of [n, k], row-major with rows ldw apart, or, pack_columns, of its transpose [k, n].
+  void (*pack_rows)(const float* w, int64_t ldw, int n, int k, float* packed);
+  void (*pack_columns)(const float* w, int64_t ldw, int n, int k, float* packed);
+  // gemm with A's transpose [k, m] at hand, its rows lda apart.
+  void (*gemm_transposed)(const float* a, int64_t lda, int m, const float* packed, int n, int k, float* c, int64_t ldc, bool add);
+  // For training. gx = what rms_norm's result's gradient gy is of x; gweight[0:d] += that of the weight, row after row.
+  void (*rms_norm_backward)(const float* x, const float* weight, float eps, const float* gy, int m, int d, float* gx, float* gweight);
+  void (*swiglu)(const float* gate, const float* up, int64_t n, float* out);  // silu(gate) · up
+  void (*swiglu_backward)(const float* gate, const float* up, const float* gout, int64_t n, float* ggate, float* gup);
+  // Rotate-half RoPE of x [m, heads, d] by cos and sin [m, d]; `backward`: its transpose, of gradients. Not in place.
+  void (*rotate)(const float* x, const float* cos, const float* sin, int m, int heads, int d, bool backward, float* y);
   // For benchmarks: nothing but multiplications and additions of fp32, of bf16 pairs. Return how many were done; `sink` is
   // of 32 floats.
   double (*peak)(int64_t rounds, float* sink);

@@ -67,6 +67,10 @@ class Policy : public torch::nn::Module {
   // Frozen: vision tower and projector take no gradient (RL default); their forward pass then records nothing.
   void FreezeVision(bool frozen);
 
+  // On: Logprobs keeps each layer's input alone and computes the layer again for its gradient. The same bits for less
+  // memory and a forward pass more (learner.gradient_checkpointing). The policy must outlive the graph.
+  void CheckpointGradients(bool on) { checkpoint_gradients_ = on; }
+
   const ModelConfig& config() const { return config_; }
   // Null: the directory has no tokenizer.json.
   const Tokenizer* tokenizer() const { return tokenizer_.get(); }
@@ -89,6 +93,7 @@ class Policy : public torch::nn::Module {
   std::string directory_;
   torch::Device device_{torch::kCPU};
   bool vision_frozen_ = false;
+  bool checkpoint_gradients_ = false;
   TorchWeights weights_;
   LoraOptions lora_;
 };

@@ -140,15 +140,16 @@ Tensor Policy::Decode(const Batch& b) const {
     response_mask = torch::cat({sees.unsqueeze(1).expand({R, T, P}), torch::ones({T, T}, torch::kBool).tril().expand({R, T, T})}, 2)
                         .repeat({1, g, 1}).unsqueeze(1).to(device_);
   }
-  auto attend = [&](const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& queries, const Tensor& keys, int64_t rows,
+  // Nothing by reference: a checkpointed layer is computed again after this function has returned.
+  auto attend = [](const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& queries, const Tensor& keys, int64_t rows,
                     const Tensor& mask, const Tensor& valid) {
     auto cut = [rows](const Tensor& t, const Tensor& index) { return t.index_select(0, index).view({rows, index.numel() / rows, t.size(1), t.size(2)}); };
     return GroupedAttention(cut(q, queries), cut(k, keys), cut(v, keys), mask).index_select(0, valid);
   };
-  return RunDecoder(weights_, c, x, RotaryOf(c, Flat(b.positions), x), [&](int, const Tensor& q, const Tensor& k, const Tensor& v) {
+  return RunDecoder(weights_, c, x, RotaryOf(c, Flat(b.positions), x), [=](int, const Tensor& q, const Tensor& k, const Tensor& v) {
     const Tensor o = attend(q, k, v, prompt_index, prompt_index, U, prompt_mask, prompt_valid);
     return T > 0 ? torch::cat({o, attend(q, k, v, response_index, keys_index, R, response_mask, response_valid)}) : o;
-  });
+  }, checkpoint_gradients_);
 }
 
 Tensor Policy::Logprobs(absl::Span<const Row> rows, double temperature) {

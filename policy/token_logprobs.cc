@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "policy/torch_linear.h"
+
 namespace swerve {
 namespace {
 
@@ -42,15 +44,15 @@ class Chunked : public torch::autograd::Function<Chunked> {
       Tensor d = Logits(h, weight, temperature).sub_(total.narrow(0, at, count).unsqueeze(1)).exp_().mul_(-g);
       d.scatter_add_(1, targets.narrow(0, at, count).unsqueeze(1), g);
       d = d.to(weight.scalar_type());
-      if (for_hidden) grad_hidden.narrow(0, at, count).copy_(torch::matmul(d, weight));
-      if (for_weight) grad_weight.addmm_(d.transpose(0, 1), h);
+      if (for_hidden) grad_hidden.narrow(0, at, count).copy_(Times(d, weight));
+      if (for_weight) AddTransposedTimes(d, h, grad_weight);
     }
     return {grad_hidden, grad_weight, Tensor(), Tensor(), Tensor()};
   }
 
  private:
   static Tensor Logits(const Tensor& hidden, const Tensor& weight, double temperature) {
-    const Tensor logits = torch::linear(hidden, weight).to(torch::kFloat32);
+    const Tensor logits = TimesTransposed(hidden, weight).to(torch::kFloat32);
     return temperature == 1.0 ? logits : logits / temperature;
   }
 };
@@ -61,7 +63,7 @@ Tensor TokenLogprobs(const Tensor& hidden, const Tensor& weight, const Tensor& t
   if (hidden.size(0) * weight.size(0) > chunk_elements) {
     return Chunked::apply(hidden, weight, targets, temperature, std::max<int64_t>(1, chunk_elements / weight.size(0)));
   }
-  Tensor logits = torch::linear(hidden, weight).to(torch::kFloat32);
+  Tensor logits = Linear(hidden, weight).to(torch::kFloat32);
   if (temperature != 1.0) logits = logits / temperature;
   return -torch::nn::functional::cross_entropy(logits, targets, torch::nn::functional::CrossEntropyFuncOptions().reduction(torch::kNone));
 }

@@ -3,6 +3,8 @@
 #include "policy/torch_decoder.h"
 
 #include "absl/strings/str_cat.h"
+#include "policy/recompute.h"
+#include "policy/torch_fused.h"
 #include "policy/weight_names.h"
 
 namespace swerve {
@@ -35,16 +37,28 @@ Tensor GroupedAttention(const Tensor& q, const Tensor& k, const Tensor& v, const
   return o.view({rows, kv, g, n, d}).permute({0, 3, 1, 2, 4}).reshape({rows * n, kv * g * d});
 }
 
-Tensor RunDecoder(const TorchWeights& w, const TextConfig& c, Tensor x, const Rotary& rotary, const Attend& attend) {
+namespace {
+
+Tensor RunLayer(const TorchWeights& w, const TextConfig& c, int layer, Tensor x, const Rotary& rotary, const Attend& attend) {
+  const std::string p = absl::StrCat(kTextPrefix, "layers.", layer, ".");
+  Tensor n = RmsNorm(x, w.at(p + "input_layernorm.weight"), c.eps);
+  const Tensor q = Rotate(w.Linear(n, p + "self_attn.q_proj").view({-1, c.heads, c.head_dim}), rotary.cos, rotary.sin);
+  const Tensor k = Rotate(w.Linear(n, p + "self_attn.k_proj").view({-1, c.kv_heads, c.head_dim}), rotary.cos, rotary.sin);
+  const Tensor v = w.Linear(n, p + "self_attn.v_proj").view({-1, c.kv_heads, c.head_dim});
+  x = x + w.Linear(attend(layer, q, k, v), p + "self_attn.o_proj");
+  n = RmsNorm(x, w.at(p + "post_attention_layernorm.weight"), c.eps);
+  return x + w.Linear(Swiglu(w.Linear(n, p + "mlp.gate_proj"), w.Linear(n, p + "mlp.up_proj")), p + "mlp.down_proj");
+}
+
+}  // namespace
+
+Tensor RunDecoder(const TorchWeights& w, const TextConfig& c, Tensor x, const Rotary& rotary, const Attend& attend, bool checkpoint) {
   for (int i = 0; i < c.layers; ++i) {
-    const std::string p = absl::StrCat(kTextPrefix, "layers.", i, ".");
-    Tensor n = RmsNorm(x, w.at(p + "input_layernorm.weight"), c.eps);
-    const Tensor q = Rotate(w.Linear(n, p + "self_attn.q_proj").view({-1, c.heads, c.head_dim}), rotary.cos, rotary.sin);
-    const Tensor k = Rotate(w.Linear(n, p + "self_attn.k_proj").view({-1, c.kv_heads, c.head_dim}), rotary.cos, rotary.sin);
-    const Tensor v = w.Linear(n, p + "self_attn.v_proj").view({-1, c.kv_heads, c.head_dim});
-    x = x + w.Linear(attend(i, q, k, v), p + "self_attn.o_proj");
-    n = RmsNorm(x, w.at(p + "post_attention_layernorm.weight"), c.eps);
-    x = x + w.Linear(torch::silu(w.Linear(n, p + "mlp.gate_proj")) * w.Linear(n, p + "mlp.up_proj"), p + "mlp.down_proj");
+    if (checkpoint) {
+      x = Recompute([&w, &c, i, rotary, attend](const Tensor& in) { return RunLayer(w, c, i, in, rotary, attend); }, x);
+    } else {
+      x = RunLayer(w, c, i, x, rotary, attend);
+    }
   }
   return x;
 }

@@ -22,8 +22,11 @@ Rotary RotaryOf(const TextConfig& config, const std::vector<int64_t>& positions,
 // Attention of one layer: q [N, heads, d], k and v [N, kv_heads, d], rotated → [N, heads · d].
 using Attend = std::function<torch::Tensor(int layer, const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v)>;
 
-// Hidden states [N, hidden] through all layers; no final norm.
-torch::Tensor RunDecoder(const TorchWeights& weights, const TextConfig& config, torch::Tensor x, const Rotary& rotary, const Attend& attend);
+// Hidden states [N, hidden] through all layers; no final norm. With `checkpoint` a layer keeps its input alone and is
+// computed again for its gradient (policy/recompute.h): `weights` and `config` must then outlive the graph, and `attend`
+// own what it captures.
+torch::Tensor RunDecoder(const TorchWeights& weights, const TextConfig& config, torch::Tensor x, const Rotary& rotary, const Attend& attend,
+                         bool checkpoint = false);
 
 // What the head sees of hidden states; the head; both: logits [N, vocabulary] in the weights' type.
 torch::Tensor FinalNorm(const TorchWeights& weights, const TextConfig& config, const torch::Tensor& hidden);

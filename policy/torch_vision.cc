@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "policy/qwen_grid.h"
+#include "policy/torch_fused.h"
 
 namespace swerve {
 namespace {

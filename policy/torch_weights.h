@@ -8,6 +8,8 @@
 #include <map>
 #include <string>
 
+#include "policy/torch_linear.h"
+
 namespace swerve {
 
 struct Adapter {
@@ -29,7 +31,7 @@ class TorchWeights {
   torch::Tensor Linear(const torch::Tensor& x, const std::string& module) const {
     const auto bias = tensors.find(module + ".bias");
     const torch::Tensor& w = tensors.at(module + ".weight");
-    torch::Tensor y = bias == tensors.end() ? torch::linear(x, w) : torch::linear(x, w, bias->second);
+    torch::Tensor y = swerve::Linear(x, w, bias == tensors.end() ? torch::Tensor() : bias->second);
     const auto adapter = adapters_on ? adapters.find(module) : adapters.end();
     if (adapter == adapters.end()) return y;
     const Adapter& l = adapter->second;
@@ -37,18 +39,6 @@ class TorchWeights {
     return (y + part).to(y.scalar_type());
   }
 };
-
-// x / rms(x) · weight; statistics in float32 whatever x is.
-inline torch::Tensor RmsNorm(const torch::Tensor& x, const torch::Tensor& weight, double eps) {
-  const torch::Tensor f = x.to(torch::kFloat32);
-  return (f * torch::rsqrt(f.square().mean(-1, true) + eps)).to(x.scalar_type()) * weight;
-}
-
-// Rotate-half RoPE on [N, heads, head_dim]; cos and sin [N, 1, head_dim].
-inline torch::Tensor Rotate(const torch::Tensor& x, const torch::Tensor& cos, const torch::Tensor& sin) {
-  const int64_t half = x.size(-1) / 2;
-  return x * cos + torch::cat({-x.narrow(-1, half, half), x.narrow(-1, 0, half)}, -1) * sin;
-}
 
 }  // namespace swerve
 

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
@@ -97,6 +98,35 @@ TEST(Policy, SharingAPromptChangesNeitherValuesNorGradients) {
   }
   const auto got = gradients();
   for (size_t i = 0; i < want.size(); ++i) EXPECT_TRUE(torch::allclose(got[i], want[i], 1e-3, 1e-4)) << i;
+}
+
+// Of the whole policy, vision frozen as in training; and of adapters, under which no input of a layer wants a gradient at first.
+TEST(Policy, CheckpointingGivesTheSameBitsOfValuesAndGradients) {
+  std::vector<float> sampled;
+  const auto rows = SampledRows(1.0, &sampled);
+  for (const bool adapters : {false, true}) {
+    std::vector<torch::Tensor> values;
+    std::vector<std::map<std::string, torch::Tensor>> gradients;
+    for (const bool on : {false, true}) {
+      SWERVE_ASSERT_OK_AND_ASSIGN(auto policy, Policy::Load(kModel));
+      policy->FreezeVision(true);
+      if (adapters) {
+        ASSERT_OK(policy->AddAdapters({.rank = 4, .seed = 3}));
+      }
+      policy->CheckpointGradients(on);
+      const torch::Tensor lp = policy->Logprobs(rows, 1.2);
+      lp.backward(torch::linspace(-1, 1, lp.size(0)));
+      values.push_back(lp.detach());
+      gradients.emplace_back();
+      for (const auto& item : policy->named_parameters()) {
+        if (item.value().grad().defined()) gradients.back()[item.key()] = item.value().grad();
+      }
+    }
+    EXPECT_TRUE(torch::equal(values[0], values[1]));
+    EXPECT_GT(gradients[0].size(), 10u);
+    ASSERT_EQ(gradients[0].size(), gradients[1].size());
+    for (const auto& [name, gradient] : gradients[0]) EXPECT_TRUE(torch::equal(gradient, gradients[1].at(name))) << name;
+  }
 }
 
 TEST(Policy, FrozenVisionTakesNoGradient) {

@@ -1,0 +1,130 @@
+#include <torch/torch.h>
+
+#include "policy/torch_linear.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+
+#include "policy/kernels.h"
+
+namespace swerve {
+namespace {
+
+using torch::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::tensor_list;
+
+constexpr int64_t kColumns = 256;  // of a block, whose packed part of W stays near while A passes by
+constexpr int64_t kFewRows = 16;   // below them packing costs more than it saves
+
+bool Plain(const Tensor& t) { return t.device().is_cpu() && t.scalar_type() == torch::kFloat32 && t.dim() == 2; }
+bool Whole(int64_t n) { return n % kernels::kLanes == 0; }
+
+// What a thread packs into; kept, because fresh pages cost as much as packing does.
+float* Scratch(int64_t floats) {
+  thread_local std::unique_ptr<float[]> buffer;
+  thread_local int64_t size = 0;
+  if (size < floats) {
+    buffer.reset(new float[floats]);
+    size = floats;
+  }
+  return buffer.get();
+}
+
+// Calls body(first row, rows, first column, columns, scratch) for the blocks of an [m, n] product of depth k, in parallel.
+// Rows are split where there are too few blocks of columns for the threads; each then packs for itself.
+template <typename Body>
+void EachBlock(int64_t m, int64_t n, int64_t k, Body body) {
+  const int64_t columns = (n + kColumns - 1) / kColumns, threads = at::get_num_threads();
+  const int64_t wanted = threads == 1 || columns >= 4 * threads ? 1 : (4 * threads + columns - 1) / columns;
+  const int64_t parts = std::clamp<int64_t>(wanted, 1, std::max<int64_t>(1, m / 96)), rows = (m + parts - 1) / parts;
+  at::parallel_for(0, columns * parts, 1, [&](int64_t a, int64_t b) {
+    float* packed = Scratch(kColumns * k);
+    for (int64_t i = a; i < b; ++i) {
+      const int64_t j = i / parts * kColumns, row = i % parts * rows;
+      if (row < m) body(row, std::min(rows, m - row), j, std::min(kColumns, n - j), packed);
+    }
+  });
+}
+
+class LinearFunction : public Function<LinearFunction> {
+ public:
+  static Tensor forward(AutogradContext* ctx, const Tensor& input, const Tensor& w, const std::optional<Tensor>& bias) {
+    const Tensor x = input.contiguous();
+    ctx->save_for_backward({x, w});
+    ctx->saved_data["bias"] = bias && bias->requires_grad();
+    return TimesTransposed(x, w, bias.value_or(Tensor()));
+  }
+  static tensor_list backward(AutogradContext* ctx, tensor_list gradients) {
+    const auto saved = ctx->get_saved_variables();
+    const Tensor &x = saved[0], &w = saved[1], g = gradients[0].contiguous();
+    Tensor gx, gw, gbias;
+    if (ctx->needs_input_grad(0)) gx = Times(g, w);
+    if (ctx->needs_input_grad(1)) {
+      gw = torch::zeros_like(w);
+      AddTransposedTimes(g, x, gw);
+    }
+    if (ctx->saved_data["bias"].toBool()) gbias = g.sum(0);
+    return {gx, gw, gbias};
+  }
+};
+
+}  // namespace
+
+Tensor Linear(const Tensor& x, const Tensor& w, const Tensor& bias) {
+  const bool fits = Plain(x) && Plain(w) && Whole(w.size(0)) && Whole(w.size(1)) && x.size(0) >= kFewRows && w.is_contiguous();
+  if (!fits) return bias.defined() ? torch::linear(x, w, bias) : torch::linear(x, w);
+  return LinearFunction::apply(x, w, bias.defined() ? std::optional<Tensor>(bias) : std::nullopt);
+}
+
+Tensor TimesTransposed(const Tensor& a, const Tensor& w, const Tensor& bias) {
+  const int64_t m = a.size(0), k = a.size(1), n = w.size(0);
+  if (!Plain(a) || !Plain(w) || !Whole(n) || m < kFewRows || !a.is_contiguous() || !w.is_contiguous()) {
+    return bias.defined() ? torch::linear(a, w, bias) : torch::linear(a, w);
+  }
+  Tensor out = torch::empty({m, n}, a.options());
+  const float *from = a.const_data_ptr<float>(), *weight = w.const_data_ptr<float>(), *add = bias.defined() ? bias.const_data_ptr<float>() : nullptr;
+  float* to = out.data_ptr<float>();
+  const kernels::Table& t = kernels::Best();
+  EachBlock(m, n, k, [&](int64_t row, int64_t rows, int64_t j, int64_t columns, float* packed) {
+    t.pack_rows(weight + j * k, k, static_cast<int>(columns), static_cast<int>(k), packed);
+    t.gemm(from + row * k, k, static_cast<int>(rows), packed, static_cast<int>(columns), static_cast<int>(k), add == nullptr ? nullptr : add + j,
+           to + row * n + j, n, false);
+  });
+  return out;
+}
+
+Tensor Times(const Tensor& a, const Tensor& w) {
+  const int64_t m = a.size(0), k = a.size(1), n = w.size(1);
+  if (!Plain(a) || !Plain(w) || !Whole(n) || m < kFewRows || !a.is_contiguous() || !w.is_contiguous()) return torch::matmul(a, w);
+  Tensor out = torch::empty({m, n}, a.options());
+  const float *from = a.const_data_ptr<float>(), *weight = w.const_data_ptr<float>();
+  float* to = out.data_ptr<float>();
+  const kernels::Table& t = kernels::Best();
+  EachBlock(m, n, k, [&](int64_t row, int64_t rows, int64_t j, int64_t columns, float* packed) {
+    t.pack_columns(weight + j, n, static_cast<int>(columns), static_cast<int>(k), packed);
+    t.gemm(from + row * k, k, static_cast<int>(rows), packed, static_cast<int>(columns), static_cast<int>(k), nullptr, to + row * n + j, n, false);
+  });
+  return out;
+}
+
+void AddTransposedTimes(const Tensor& a, const Tensor& b, Tensor& out) {
+  const int64_t k = a.size(0), m = a.size(1), n = b.size(1);
+  if (!Plain(a) || !Plain(b) || !Whole(n) || m < kFewRows || !a.is_contiguous() || !b.is_contiguous() || !out.is_contiguous()) {
+    out.addmm_(a.transpose(0, 1), b);
+    return;
+  }
+  const float *from = a.const_data_ptr<float>(), *other = b.const_data_ptr<float>();
+  float* to = out.data_ptr<float>();
+  const kernels::Table& t = kernels::Best();
+  EachBlock(m, n, k, [&](int64_t row, int64_t rows, int64_t j, int64_t columns, float* packed) {
+    t.pack_columns(other + j, n, static_cast<int>(columns), static_cast<int>(k), packed);
+    t.gemm_transposed(from + row, m, static_cast<int>(rows), packed, static_cast<int>(columns), static_cast<int>(k), to + row * n + j, n, true);
+  });
+}
+
+}  // namespace swerve

@@ -1,0 +1,22 @@
+// Products of float32 matrices on the CPU by the engine's kernels (policy/kernels.h): MKL, which LibTorch multiplies with,
+// keeps to half of the vector width of an AMD core. Everything else goes to LibTorch. Bits depend neither on the number of
+// threads nor, of a row, on other rows. Needs LibTorch.
+#ifndef SWERVE_POLICY_TORCH_LINEAR_H_
+#define SWERVE_POLICY_TORCH_LINEAR_H_
+
+#include <torch/torch.h>
+
+namespace swerve {
+
+// x · wᵀ + bias: x [m, k], w [n, k], bias [n] or undefined → [m, n]. Differentiable.
+torch::Tensor Linear(const torch::Tensor& x, const torch::Tensor& w, const torch::Tensor& bias = {});
+
+// The same products without a graph: a · wᵀ ([m, k], [n, k]), a · w ([m, n], [n, k]), and out += aᵀ · b ([m, n], [m, k] →
+// out [n, k], contiguous).
+torch::Tensor TimesTransposed(const torch::Tensor& a, const torch::Tensor& w, const torch::Tensor& bias = {});
+torch::Tensor Times(const torch::Tensor& a, const torch::Tensor& w);
+void AddTransposedTimes(const torch::Tensor& a, const torch::Tensor& b, torch::Tensor& out);
+
+}  // namespace swerve
+
+#endif  // SWERVE_POLICY_TORCH_LINEAR_H_

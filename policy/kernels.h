@@ -53,6 +53,9 @@ struct Table {
   void (*swiglu_backward)(const float* gate, const float* up, const float* gout, int64_t n, float* ggate, float* gup);
   // Rotate-half RoPE of x [m, heads, d] by cos and sin [m, d]; `backward`: its transpose, of gradients. Not in place.
   void (*rotate)(const float* x, const float* cos, const float* sin, int m, int heads, int d, bool backward, float* y);
+  // A row of softmax: p[0:n] holds exp(x − max), dp the gradient of the probabilities. p becomes the probabilities, scale · p,
+  // and dp the gradient of x. n rounded up to 16 is read and written; p there is 0.
+  void (*softmax_backward)(float* p, float* dp, float scale, int n);
   // For benchmarks: nothing but multiplications and additions of fp32, of bf16 pairs. Return how many were done; `sink` is
   // of 32 floats.
   double (*peak)(int64_t rounds, float* sink);

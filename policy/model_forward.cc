@@ -8,6 +8,8 @@
 #include "base/status.h"
 #include "policy/model.h"
 #include "policy/prompt_input.h"
+#include "policy/padded_indices.h"
+#include "policy/torch_attention.h"
 #include "policy/torch_decoder.h"
 #include "policy/token_logprobs.h"
 #include "policy/torch_vision.h"
@@ -18,30 +20,24 @@ namespace swerve {
 using torch::Tensor;
 
 // Every token of the batch once, packed without padding: prompts first, then what each response feeds back (all its
-// tokens but the last). Padded index tensors exist for attention alone.
+// tokens but the last).
 struct Policy::Batch {
   std::vector<int64_t> ids;
   std::array<std::vector<int64_t>, 3> positions;  // t, h, w
   std::vector<int64_t> image_slots;               // packed positions of placeholders, in image order
   Images images;
-  std::vector<int64_t> start, length, next;  // of prompts: where they lie, their tokens, the position that follows
-  int64_t prompt_pad = 0, responses = 0, response_pad = 0;
-  std::vector<int64_t> prompt_index, prompt_valid;      // [U·P] into packed; packed order from [U·P]
-  std::vector<int64_t> response_index, response_valid;  // [R·T], likewise
-  std::vector<int64_t> keys_index;                      // [R·(P+T)]: a row's prompt, then itself
-  std::vector<int64_t> row_prompt_length;
+  PackedSequences sequences;
+  std::vector<int64_t> next;             // of prompts: the position that follows
   std::vector<int64_t> select, targets;  // packed position that predicts each response token, and the token
 
-  int64_t prompts() const { return static_cast<int64_t>(start.size()); }
+  int64_t prompts() const { return static_cast<int64_t>(next.size()); }
 
   // Throws where images and placeholders do not fit.
   void AddPrompt(const ModelConfig& config, const std::vector<int32_t>& prompt, const Images& shown) {
     const auto at = RotaryPositions(config, prompt, shown);
     TORCH_CHECK(at.ok(), at.status().ToString());
-    start.push_back(ids.size());
-    length.push_back(prompt.size());
+    sequences.groups.push_back({{static_cast<int64_t>(ids.size()), static_cast<int64_t>(prompt.size())}, {}});
     next.push_back(1 + *std::max_element(at->begin(), at->end()));
-    prompt_pad = std::max<int64_t>(prompt_pad, length.back());
     images.insert(images.end(), shown.begin(), shown.end());
     for (size_t i = 0; i < prompt.size(); ++i) {
       if (!shown.empty() && prompt[i] == config.image_token_id) image_slots.push_back(ids.size());
@@ -49,27 +45,12 @@ struct Policy::Batch {
       ids.push_back(prompt[i]);
     }
   }
-  void PadPrompts() {
-    for (int64_t u = 0; u < prompts(); ++u) {
-      for (int64_t p = 0; p < prompt_pad; ++p) {
-        prompt_index.push_back(start[u] + std::min(p, length[u] - 1));
-        if (p < length[u]) prompt_valid.push_back(u * prompt_pad + p);
-      }
-    }
-  }
   void AddResponse(const std::vector<int32_t>& response, int64_t u) {
-    const int64_t n = response.size() - 1, from = ids.size(), r = responses++;
-    row_prompt_length.push_back(length[u]);
-    for (int64_t p = 0; p < prompt_pad; ++p) keys_index.push_back(start[u] + std::min(p, length[u] - 1));
-    for (int64_t t = 0; t < response_pad; ++t) {
-      // Padding points at a token that exists; nothing valid ever looks at it.
-      const int64_t at = t < n ? from + t : start[u];
-      response_index.push_back(at);
-      keys_index.push_back(at);
-      if (t < n) response_valid.push_back(r * response_pad + t);
-    }
+    PackedSequences::Group& group = sequences.groups[u];
+    const int64_t n = response.size() - 1, from = ids.size();
+    group.answers.push_back({from, n});
     for (int64_t t = 0; t <= n; ++t) {
-      select.push_back(t == 0 ? start[u] + length[u] - 1 : from + t - 1);
+      select.push_back(t == 0 ? group.prompt.first + group.prompt.length - 1 : from + t - 1);
       targets.push_back(response[t]);
       if (t == n) break;
       for (auto& axis : positions) axis.push_back(next[u] + t);
@@ -85,7 +66,6 @@ Policy::Batch Policy::MakeBatch(absl::Span<const Row> rows) const {
   for (const Row& row : rows) {
     auto [it, fresh] = known.try_emplace({row.prompt_ids, row.image.get()}, b.prompts());
     prompt_of.push_back(it->second);
-    b.response_pad = std::max<int64_t>(b.response_pad, row.response_ids.size() - 1);
     if (!fresh) continue;
     Images images;
     if (row.image) {
@@ -95,7 +75,6 @@ Policy::Batch Policy::MakeBatch(absl::Span<const Row> rows) const {
     }
     b.AddPrompt(config_, row.prompt_ids, images);
   }
-  b.PadPrompts();
   for (size_t r = 0; r < rows.size(); ++r) b.AddResponse(rows[r].response_ids, prompt_of[r]);
   return b;
 }
@@ -127,29 +106,45 @@ Tensor Policy::Embed(const Batch& b) const {
   return x.index_copy(0, Index(b.image_slots, device_), features);
 }
 
-Tensor Policy::Decode(const Batch& b) const {
-  const TextConfig& c = config_.text;
-  const Tensor x = Embed(b);
-  const int64_t g = c.heads / c.kv_heads, P = b.prompt_pad, T = b.response_pad, U = b.prompts(), R = b.responses;
-  const Tensor prompt_index = Index(b.prompt_index, device_), prompt_valid = Index(b.prompt_valid, device_);
-  const Tensor prompt_mask = torch::ones({P, P}, torch::kBool).tril().repeat({g, 1}).to(device_);
+namespace {
+
+// Answers beside each other, padded, with masks: for devices and types that have no kernels here.
+Attend PaddedAttention(const PaddedIndices& b, const TextConfig& c, torch::Device device) {
+  const int64_t g = c.heads / c.kv_heads, P = b.prompt_pad, T = b.response_pad, U = b.prompts, R = static_cast<int64_t>(b.row_prompt_length.size());
+  const Tensor prompt_index = Index(b.prompt_index, device), prompt_valid = Index(b.prompt_valid, device);
+  const Tensor prompt_mask = torch::ones({P, P}, torch::kBool).tril().repeat({g, 1}).to(device);
   Tensor response_index, response_valid, keys_index, response_mask;
   if (T > 0) {
-    response_index = Index(b.response_index, device_), response_valid = Index(b.response_valid, device_), keys_index = Index(b.keys_index, device_);
+    response_index = Index(b.response_index, device), response_valid = Index(b.response_valid, device), keys_index = Index(b.keys_index, device);
     Tensor sees = torch::arange(P, torch::kInt64).unsqueeze(0) < torch::tensor(b.row_prompt_length, torch::kInt64).unsqueeze(1);
     response_mask = torch::cat({sees.unsqueeze(1).expand({R, T, P}), torch::ones({T, T}, torch::kBool).tril().expand({R, T, T})}, 2)
-                        .repeat({1, g, 1}).unsqueeze(1).to(device_);
+                        .repeat({1, g, 1}).unsqueeze(1).to(device);
   }
-  // Nothing by reference: a checkpointed layer is computed again after this function has returned.
   auto attend = [](const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& queries, const Tensor& keys, int64_t rows,
-                    const Tensor& mask, const Tensor& valid) {
+                   const Tensor& mask, const Tensor& valid) {
     auto cut = [rows](const Tensor& t, const Tensor& index) { return t.index_select(0, index).view({rows, index.numel() / rows, t.size(1), t.size(2)}); };
     return GroupedAttention(cut(q, queries), cut(k, keys), cut(v, keys), mask).index_select(0, valid);
   };
-  return RunDecoder(weights_, c, x, RotaryOf(c, Flat(b.positions), x), [=](int, const Tensor& q, const Tensor& k, const Tensor& v) {
+  // Nothing by reference: a checkpointed layer is computed again after the forward pass has returned.
+  return [=](int, const Tensor& q, const Tensor& k, const Tensor& v) {
     const Tensor o = attend(q, k, v, prompt_index, prompt_index, U, prompt_mask, prompt_valid);
     return T > 0 ? torch::cat({o, attend(q, k, v, response_index, keys_index, R, response_mask, response_valid)}) : o;
-  }, checkpoint_gradients_);
+  };
+}
+
+}  // namespace
+
+Tensor Policy::Decode(const Batch& b) const {
+  const TextConfig& c = config_.text;
+  const Tensor x = Embed(b);
+  Attend attend;
+  if (FitsPackedAttention(torch::empty({0, c.heads, c.head_dim}, x.options()))) {
+    auto sequences = std::make_shared<const PackedSequences>(b.sequences);
+    attend = [sequences](int, const Tensor& q, const Tensor& k, const Tensor& v) { return PackedAttention(q, k, v, sequences); };
+  } else {
+    attend = PaddedAttention(PaddedIndices(b.sequences), c, device_);
+  }
+  return RunDecoder(weights_, c, x, RotaryOf(c, Flat(b.positions), x), attend, checkpoint_gradients_);
 }
 
 Tensor Policy::Logprobs(absl::Span<const Row> rows, double temperature) {
@@ -165,7 +160,6 @@ Tensor Policy::Logprobs(absl::Span<const Row> rows, double temperature) {
 Tensor Policy::Logits(const std::vector<int32_t>& ids, const Images& images) {
   Batch batch;
   batch.AddPrompt(config_, ids, images);
-  batch.PadPrompts();
   return DecoderLogits(weights_, config_.text, Decode(batch)).to(torch::kFloat32);
 }
 

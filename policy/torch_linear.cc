@@ -35,18 +35,21 @@ float* Scratch(int64_t floats) {
   return buffer.get();
 }
 
-// Calls body(first row, rows, first column, columns, scratch) for the blocks of an [m, n] product of depth k, in parallel.
-// Rows are split where there are too few blocks of columns for the threads; each then packs for itself.
+int64_t Up(int64_t n, int64_t by) { return (n + by - 1) / by * by; }
+
+// Calls body(first row, rows, first column, columns, scratch) for the blocks of an [m, n] product of depth k, in parallel:
+// as many blocks of columns as make the threads' shares equal. Rows are split only where columns are too few for the threads;
+// each block then packs for itself.
 template <typename Body>
 void EachBlock(int64_t m, int64_t n, int64_t k, Body body) {
-  const int64_t columns = (n + kColumns - 1) / kColumns, threads = at::get_num_threads();
-  const int64_t wanted = threads == 1 || columns >= 4 * threads ? 1 : (4 * threads + columns - 1) / columns;
-  const int64_t parts = std::clamp<int64_t>(wanted, 1, std::max<int64_t>(1, m / 96)), rows = (m + parts - 1) / parts;
+  const int64_t threads = at::get_num_threads(), width = Up((n - 1) / Up((n + kColumns - 1) / kColumns, threads) + 1, 2 * kernels::kLanes);
+  const int64_t columns = (n + width - 1) / width;
+  const int64_t parts = std::clamp<int64_t>(threads / columns, 1, std::max<int64_t>(1, m / 96)), rows = (m - 1) / parts + 1;
   at::parallel_for(0, columns * parts, 1, [&](int64_t a, int64_t b) {
-    float* packed = Scratch(kColumns * k);
+    float* packed = Scratch(width * k);
     for (int64_t i = a; i < b; ++i) {
-      const int64_t j = i / parts * kColumns, row = i % parts * rows;
-      if (row < m) body(row, std::min(rows, m - row), j, std::min(kColumns, n - j), packed);
+      const int64_t j = i / parts * width, row = i % parts * rows;
+      if (row < m) body(row, std::min(rows, m - row), j, std::min(width, n - j), packed);
     }
   });
 }

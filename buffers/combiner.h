@@ -45,11 +45,11 @@ class Combiner {
     std::vector<Item*> items;
     for (const Waiter* waiter : batch) items.push_back(waiter->item);
     serve_(me.lane, items);
-    // The lane last: whoever was served may call again meanwhile and be in the next batch.
+    // The lane first, so that it stands still as briefly as can be.
+    if (Waiter* next = Leave(me.lane); next != nullptr) next->woken.Notify();
     for (Waiter* waiter : batch) {
       if (waiter != &me) waiter->woken.Notify();
     }
-    if (Waiter* next = Leave(me.lane); next != nullptr) next->woken.Notify();
   }
 
   // Callers that wait for a batch of theirs to begin.

@@ -5,17 +5,17 @@
 
 Forward, backward, clipping and AdamW, float32, over all weights but those of the vision tower: groups of 8 answers of 140
 tokens to prompts of 220 tokens, four groups for the demo policy and one for Qwen2.5-0.5B's shape with random weights. A second
-case shares no prompt: every row has its own. Tokens a second count every row's prompt and answer, whatever was computed.
+case of the demo policy shares no prompt: every row has its own. Tokens a second count every row's prompt and answer, whatever was computed.
 The two sides run in turns, `--rounds` times; the best of each counts.
 
-The peer runs at the best of its settings: attention by SDPA or eager, all rows at once or in halves, logits of the answers
+The peer runs at the best of its settings: attention by SDPA or eager, all rows at once or in parts, logits of the answers
 alone, AdamW fused. All rows are of the same length, so that its batches hold no padding. transformers has no way to run a
 prompt once for the answers that share it, so it runs each row whole.
 
 Needs what bench/peer.py names.
 """
 import argparse
-import itertools
+import gc
 import sys
 import tempfile
 import time
@@ -24,7 +24,8 @@ import torch
 
 from peer import Peer, model_directory, report, swerve
 
-CASES = {"demo": dict(sequences=32, prompt=220, new=140), "qwen05": dict(sequences=8, prompt=220, new=140)}
+CASES = {"demo": dict(sequences=32, prompt=220, new=140, micro=[32, 16, 8], groups=[8, 1], warm=1),
+         "qwen05": dict(sequences=8, prompt=220, new=140, micro=[8, 4], groups=[8], warm=0)}
 GOAL = 1.5
 
 
@@ -61,13 +62,16 @@ def best_setting(directory, case, group):
     found = None
     for attention in ["sdpa", "eager"]:
         trainer = Trainer(directory, case, group, attention)
-        for micro in [case["sequences"], case["sequences"] // 2, case["sequences"] // 4]:
-            trainer.step(micro)  # warms up
+        for micro in case["micro"]:
+            for _ in range(case["warm"]):
+                trainer.step(micro)
             t = trainer.step(micro)
             name = f"{attention}, {micro} rows at a time"
             print(f"  {name}: {t:.2f} s a step", file=sys.stderr)
             if found is None or t < found[0]:
                 found = (t, name, attention, micro)
+        del trainer
+        gc.collect()
     return found[1:]
 
 
@@ -76,12 +80,14 @@ def measure(name, group, args, work):
     directory = model_directory(name, work)
     print(f"{name}, groups of {group}: looking for the peer's best setting", file=sys.stderr)
     setting, attention, micro = best_setting(directory, case, group)
-    trainer = Trainer(directory, case, group, attention)
-    trainer.step(micro)
     tokens = case["sequences"] * (case["prompt"] + case["new"])
     theirs, ours = 0.0, {"tokens_per_second": 0.0}
     for _ in range(args.rounds):
-        theirs = max(theirs, tokens / min(trainer.step(micro) for _ in range(2)))
+        # Made anew each round: both sides' optimisers at once would not fit a small machine.
+        trainer = Trainer(directory, case, group, attention)
+        theirs = max(theirs, tokens / min(trainer.step(micro) for _ in range(3 if case["warm"] else 2)))
+        del trainer
+        gc.collect()
         line = swerve(args.swerve, "train-bench", "--model", directory, "--threads", args.threads, "--sequences", case["sequences"], "--length",
                       case["prompt"] + case["new"], "--new", case["new"], "--group", group, "--steps", 3)
         if line["tokens_per_second"] > ours["tokens_per_second"]:
@@ -102,8 +108,7 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as scratch:
-        rows = [measure(name, group, args, args.work or scratch)
-                for name, group in itertools.product([args.only] if args.only else CASES, [8, 1])]
+        rows = [measure(name, group, args, args.work or scratch) for name in ([args.only] if args.only else CASES) for group in CASES[name]["groups"]]
     report(rows, [("model", lambda r: r["model"]), ("rows a prompt", lambda r: str(r["group"])), ("swerve, tokens/s", lambda r: f"{r['swerve']:,.0f}"),
                   ("transformers", lambda r: f"{r['transformers']:,.0f}"), ("ratio", lambda r: f"{r['ratio']:.2f}"),
                   ("goal", lambda r: "" if r["goal"] is None else f"{r['goal']:.2f}"), ("of arithmetic", lambda r: f"{100 * r['share_of_arithmetic_bound']:.0f} %"),

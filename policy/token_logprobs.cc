@@ -45,7 +45,7 @@ class Chunked : public torch::autograd::Function<Chunked> {
       d.scatter_add_(1, targets.narrow(0, at, count).unsqueeze(1), g);
       d = d.to(weight.scalar_type());
       if (for_hidden) grad_hidden.narrow(0, at, count).copy_(Times(d, weight));
-      if (for_weight) AddTransposedTimes(d, h, grad_weight);
+      if (for_weight) TransposedTimes(d, h, /*add=*/true, grad_weight);
     }
     return {grad_hidden, grad_weight, Tensor(), Tensor(), Tensor()};
   }
@@ -57,11 +57,17 @@ class Chunked : public torch::autograd::Function<Chunked> {
   }
 };
 
+// Rows of a chunk, at most `limit`, so that none is much smaller than the others.
+int64_t EqualChunks(int64_t rows, int64_t limit) {
+  const int64_t chunks = (rows + limit - 1) / limit;
+  return (rows + chunks - 1) / chunks;
+}
+
 }  // namespace
 
 Tensor TokenLogprobs(const Tensor& hidden, const Tensor& weight, const Tensor& targets, double temperature, int64_t chunk_elements) {
   if (hidden.size(0) * weight.size(0) > chunk_elements) {
-    return Chunked::apply(hidden, weight, targets, temperature, std::max<int64_t>(1, chunk_elements / weight.size(0)));
+    return Chunked::apply(hidden, weight, targets, temperature, EqualChunks(hidden.size(0), std::max<int64_t>(1, chunk_elements / weight.size(0))));
   }
   Tensor logits = Linear(hidden, weight).to(torch::kFloat32);
   if (temperature != 1.0) logits = logits / temperature;

@@ -68,8 +68,8 @@ class LinearFunction : public Function<LinearFunction> {
     Tensor gx, gw, gbias;
     if (ctx->needs_input_grad(0)) gx = Times(g, w);
     if (ctx->needs_input_grad(1)) {
-      gw = torch::zeros_like(w);
-      AddTransposedTimes(g, x, gw);
+      gw = torch::empty_like(w);
+      TransposedTimes(g, x, /*add=*/false, gw);
     }
     if (ctx->saved_data["bias"].toBool()) gbias = g.sum(0);
     return {gx, gw, gbias};
@@ -115,9 +115,10 @@ Tensor Times(const Tensor& a, const Tensor& w) {
   return out;
 }
 
-void AddTransposedTimes(const Tensor& a, const Tensor& b, Tensor& out) {
+void TransposedTimes(const Tensor& a, const Tensor& b, bool add, Tensor& out) {
   const int64_t k = a.size(0), m = a.size(1), n = b.size(1);
   if (!Plain(a) || !Plain(b) || !Whole(n) || m < kFewRows || !a.is_contiguous() || !b.is_contiguous() || !out.is_contiguous()) {
+    if (!add) out.zero_();
     out.addmm_(a.transpose(0, 1), b);
     return;
   }
@@ -126,7 +127,7 @@ void AddTransposedTimes(const Tensor& a, const Tensor& b, Tensor& out) {
   const kernels::Table& t = kernels::Best();
   EachBlock(m, n, k, [&](int64_t row, int64_t rows, int64_t j, int64_t columns, float* packed) {
     t.pack_columns(other + j, n, static_cast<int>(columns), static_cast<int>(k), packed);
-    t.gemm_transposed(from + row, m, static_cast<int>(rows), packed, static_cast<int>(columns), static_cast<int>(k), to + row * n + j, n, true);
+    t.gemm_transposed(from + row, m, static_cast<int>(rows), packed, static_cast<int>(columns), static_cast<int>(k), to + row * n + j, n, add);
   });
 }
 

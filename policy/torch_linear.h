@@ -11,11 +11,11 @@ namespace swerve {
 // x · wᵀ + bias: x [m, k], w [n, k], bias [n] or undefined → [m, n]. Differentiable.
 torch::Tensor Linear(const torch::Tensor& x, const torch::Tensor& w, const torch::Tensor& bias = {});
 
-// The same products without a graph: a · wᵀ ([m, k], [n, k]), a · w ([m, n], [n, k]), and out += aᵀ · b ([m, n], [m, k] →
-// out [n, k], contiguous).
+// The same products without a graph: a · wᵀ ([m, k], [n, k]), a · w ([m, n], [n, k]), and out = aᵀ · b, or +=
+// ([m, n], [m, k] → out [n, k], contiguous).
 torch::Tensor TimesTransposed(const torch::Tensor& a, const torch::Tensor& w, const torch::Tensor& bias = {});
 torch::Tensor Times(const torch::Tensor& a, const torch::Tensor& w);
-void AddTransposedTimes(const torch::Tensor& a, const torch::Tensor& b, torch::Tensor& out);
+void TransposedTimes(const torch::Tensor& a, const torch::Tensor& b, bool add, torch::Tensor& out);
 
 }  // namespace swerve
 

@@ -1,6 +1,7 @@
 // Products of float32 matrices on the CPU by the engine's kernels (policy/kernels.h): MKL, which LibTorch multiplies with,
-// keeps to half of the vector width of an AMD core. Everything else goes to LibTorch. Bits depend neither on the number of
-// threads nor, of a row, on other rows. Needs LibTorch.
+// keeps to half of the vector width of an AMD core. Bits depend neither on the number of threads nor, of a
+// row, on other rows. What the kernels do not take (other types and devices, fewer than 16 rows, widths that are not multiples
+// of 16) goes to LibTorch, which promises no bits. Needs LibTorch.
 #ifndef SWERVE_POLICY_TORCH_LINEAR_H_
 #define SWERVE_POLICY_TORCH_LINEAR_H_
 

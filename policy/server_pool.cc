@@ -186,7 +186,9 @@ absl::Status ServerPool::Wrong() const {
 
 std::optional<ServerPool::Place> ServerPool::FreePlace(absl::Time now) {
   Server* best = nullptr;
-  for (Server& s : servers_) {
+  ++turn_;
+  for (size_t i = 0; i < servers_.size(); ++i) {
+    Server& s = servers_[(turn_ + i) % servers_.size()];
     if (!s.ready || s.in_use >= options_.concurrency || now < s.pause_until) continue;
     if (best == nullptr || s.in_use < best->in_use) best = &s;
   }
@@ -195,39 +197,48 @@ std::optional<ServerPool::Place> ServerPool::FreePlace(absl::Time now) {
   return Place{static_cast<size_t>(best - servers_.data()), best->line.get(), best->model, want_.label, best->tempered};
 }
 
+std::vector<size_t> ServerPool::Due(absl::Time now) {
+  std::vector<size_t> due;
+  for (size_t i = 0; i < servers_.size(); ++i) {
+    Server& s = servers_[i];
+    if (s.ready || s.mending || now < s.look_at) continue;
+    s.mending = true;
+    due.push_back(i);
+  }
+  return due;
+}
+
+// Until when nothing changes but by time; nothing: somebody is at something.
+std::optional<absl::Time> ServerPool::Quiet(absl::Time now) const {
+  absl::Time until = now + kSlice;
+  for (const Server& s : servers_) {
+    if (s.mending || s.in_use > 0) return std::nullopt;
+    if (const absl::Time at = std::max(s.look_at, s.pause_until); at > now) until = std::min(until, at);
+  }
+  return until;
+}
+
 absl::StatusOr<ServerPool::Place> ServerPool::Take(absl::Time deadline, const Cut& cut) {
   while (true) {
     if (cut()) return absl::CancelledError("nobody waits for it any longer");
-    size_t mend = SIZE_MAX;
-    absl::Duration sleep = kSlice;
+    std::vector<size_t> due;
+    std::optional<Place> place;
+    std::optional<absl::Time> quiet;
     {
       absl::MutexLock lock(&mutex_);
       const absl::Time now = options_.clock.now();
-      if (std::optional<Place> place = FreePlace(now)) return *std::move(place);
-      if (now >= deadline) return Wrong();
-      SWERVE_RETURN_IF_ERROR(Hopeless());
-      bool others = false;  // whose end will change something
-      for (size_t i = 0; i < servers_.size(); ++i) {
-        Server& s = servers_[i];
-        others = others || s.mending || s.in_use > 0;
-        if (!s.ready && !s.mending && now >= s.look_at) {
-          mend = mend == SIZE_MAX ? i : mend;
-        } else {
-          sleep = std::min(sleep, std::max(s.look_at, s.pause_until) > now ? std::max(s.look_at, s.pause_until) - now : kSlice);
-        }
-      }
-      if (mend != SIZE_MAX) {
-        servers_[mend].mending = true;
-      } else if (others) {
-        changed_.WaitWithTimeout(&mutex_, kSlice);
-        continue;
+      place = FreePlace(now);
+      if (!place && now >= deadline) return Wrong();
+      if (!place) SWERVE_RETURN_IF_ERROR(Hopeless());
+      due = Due(now);  // whoever asks has the lost ones looked at, and waits for them only where it must
+      if (!place && due.empty()) {
+        quiet = Quiet(now);
+        if (!quiet) changed_.WaitWithTimeout(&mutex_, kSlice);
       }
     }
-    if (mend != SIZE_MAX) {
-      menders_->Submit([this, mend] { BringThere(mend); });
-    } else {
-      options_.clock.sleep(std::min(sleep, deadline - options_.clock.now()));
-    }
+    for (const size_t i : due) menders_->Submit([this, i] { BringThere(i); });
+    if (place) return *std::move(place);
+    if (quiet) options_.clock.sleep(std::min(*quiet, deadline) - options_.clock.now());
   }
 }
 

@@ -96,6 +96,8 @@ class ServerPool {
   absl::Status Hopeless() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   absl::Status Wrong() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   std::optional<Place> FreePlace(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::vector<size_t> Due(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);  // their `mending` is set
+  std::optional<absl::Time> Quiet(absl::Time now) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
 
   const Options options_;
   const ServerDialect* const dialect_;
@@ -103,6 +105,7 @@ class ServerPool {
   absl::CondVar changed_;
   ServerWeights want_ ABSL_GUARDED_BY(mutex_);
   std::vector<Server> servers_ ABSL_GUARDED_BY(mutex_);  // their number and lines never change
+  size_t turn_ ABSL_GUARDED_BY(mutex_) = 0;              // who comes first among equals
   std::unique_ptr<TaskPool> menders_;                    // last: its threads use what is above
 };
 

@@ -18,32 +18,6 @@
 namespace swerve {
 namespace {
 
-// Those of this worker (rollout-3 of 4 has every fourth): a server that two workers gave weights would serve neither.
-ServerOptions ServersOf(const v1::RunConfig& config, const RoleContext& context) {
-  const v1::ServersConfig& c = config.rollout().servers();
-  ServerOptions o;
-  uint32_t number = 0;
-  const std::string& name = context.role;
-  static_cast<void>(absl::SimpleAtoi(name.substr(std::min(name.size(), name.rfind('-') + 1)), &number));
-  for (int i = 0; i < c.urls_size(); ++i) {
-    if (i % config.rollout().workers() == static_cast<int>(number) % config.rollout().workers()) o.urls.push_back(c.urls(i));
-  }
-  o.model = c.model();
-  o.api_key_env = c.api_key_env();
-  o.api_key_file = c.api_key_file();
-  o.ca_file = c.ca_file();
-  o.run = context.run_id;
-  o.deadline = absl::Seconds(c.deadline_seconds());
-  o.refresh = absl::Seconds(c.refresh_seconds());
-  o.probe = absl::Seconds(c.probe_seconds());
-  o.max_attempts = c.max_attempts();
-  o.concurrency = c.concurrency();
-  o.max_reply_mb = c.max_reply_mb();
-  o.path_here = c.path_here();
-  o.path_there = c.path_there();
-  return o;
-}
-
 class RolloutRole final : public Role {
  public:
   RolloutRole(const RoleContext& context, std::unique_ptr<Engine> engine, std::unique_ptr<SceneStore> scenes,
@@ -82,6 +56,30 @@ class RolloutRole final : public Role {
 
 }  // namespace
 
+ServerOptions ServersOf(const v1::RunConfig& config, const std::string& role, const std::string& run_id) {
+  const v1::ServersConfig& c = config.rollout().servers();
+  ServerOptions o;
+  int number = 0;
+  if (!absl::SimpleAtoi(role.substr(std::min(role.size(), role.rfind('-') + 1)), &number) || number < 0) number = 0;
+  for (int i = 0; i < c.urls_size(); ++i) {
+    if (i % config.rollout().workers() == number % config.rollout().workers()) o.urls.push_back(c.urls(i));
+  }
+  o.model = c.model();
+  o.api_key_env = c.api_key_env();
+  o.api_key_file = c.api_key_file();
+  o.ca_file = c.ca_file();
+  o.run = run_id;
+  o.deadline = absl::Seconds(c.deadline_seconds());
+  o.refresh = absl::Seconds(c.refresh_seconds());
+  o.probe = absl::Seconds(c.probe_seconds());
+  o.max_attempts = c.max_attempts();
+  o.concurrency = c.concurrency();
+  o.max_reply_mb = c.max_reply_mb();
+  o.path_here = c.path_here();
+  o.path_there = c.path_there();
+  return o;
+}
+
 absl::StatusOr<std::unique_ptr<Role>> MakeRolloutRole(const RoleContext& context, const EngineFactory& make_engine) {
   const v1::RunConfig& config = context.config;
   const auto& dirs = config.scenes().train();
@@ -92,7 +90,7 @@ absl::StatusOr<std::unique_ptr<Role>> MakeRolloutRole(const RoleContext& context
   SWERVE_ASSIGN_OR_RETURN(std::unique_ptr<BusyLog> busy, BusyLog::Open(context.run, context.role));
   EngineOptions options;
   options.engine = config.rollout().engine();
-  options.servers = ServersOf(config, context);
+  options.servers = ServersOf(config, context.role, context.run_id);
   options.model_dir = config.policy().model();
   options.device = config.policy().device();
   options.codec = config.policy().codec();

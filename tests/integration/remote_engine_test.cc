@@ -3,8 +3,8 @@
 // Needs the whole binary ($SWERVE_BINARY) and models/tiny.
 #include <gmock/gmock.h>
 
-#include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <set>
 #include <thread>
 
@@ -111,13 +111,16 @@ TEST_F(RemoteEngineRun, TrainsAndOutlivesARestartOfItsServer) {
   EXPECT_GE(labels.size(), 3u) << "versions";
   for (const std::string& label : labels) EXPECT_TRUE(absl::StartsWith(label, "swerve:")) << label;
   // What was sampled there is what the learner's own model says of it: nothing is off-policy beyond rounding.
+  int told = 0;
   for (const MetricsRow& row : rows()) {
-    for (const char* name : {"clip_ratio/low_mean", "clip_ratio/high_mean"}) {
+    for (const char* name : {"train/clip_ratio", "train/ppo_kl"}) {
       const auto at = row.values.find(name);
-      ASSERT_NE(at, row.values.end()) << name;
-      EXPECT_LT(at->second, 0.02) << name;
+      if (at == row.values.end()) continue;
+      ++told;
+      EXPECT_LT(std::abs(at->second), 0.01) << name << " at step " << row.step;
     }
   }
+  EXPECT_GT(told, 0);
 }
 
 TEST_F(RemoteEngineRun, EvalMeasuresWhatTheServerSays) {

@@ -37,6 +37,12 @@ constexpr Range kRanges[] = {
     {"rollout.groups_in_flight", 1, 4096},
     {"rollout.threads", 1, 1024},
     {"rollout.lease_seconds", 0, 86400, true},
+    {"rollout.servers.deadline_seconds", 0, 86400, true},
+    {"rollout.servers.max_attempts", 1, 1000},
+    {"rollout.servers.concurrency", 1, 4096},
+    {"rollout.servers.refresh_seconds", 0, 86400, true},
+    {"rollout.servers.probe_seconds", 0, 3600, true},
+    {"rollout.servers.max_reply_mb", 1, 1024},
     {"reward.threads", 0, 1024},
     {"reward.max_queue", 1, 1 << 20},
     {"reward.deadline_seconds", 0, 3600, true},
@@ -97,6 +103,7 @@ struct Choice {
 };
 constexpr Choice kChoices[] = {
     {"policy.codec", "pose3_text,xy_text,xy_parenthesised,json_traj,codebook,speed_curvature"},
+    {"rollout.engine", "local,sglang,vllm"},
     {"reward.pdm_rules", "v1,v1.0,v2"},
     {"teacher.kind", "oracle,rule,ground_truth,none"},
     {"learner.profile", "elf,luffy,luffy_paper,grpo_verl,dapo_verl,grpo_trl,dapo_trl,dr_grpo_trl"},
@@ -179,6 +186,28 @@ absl::Status CheckRewardRules(const v1::RewardRules& rules) {
                                                               rules.spanvla().cot_free()));
 }
 
+absl::Status CheckEngine(const v1::RunConfig& config) {
+  const v1::RolloutConfig& rollout = config.rollout();
+  const v1::ServersConfig& servers = rollout.servers();
+  if (rollout.engine() == "local") {
+    return servers.urls().empty() ? absl::OkStatus() : Refuse("rollout.servers.urls", "names inference servers, but rollout.engine is local; set it to sglang or vllm");
+  }
+  if (servers.urls_size() < rollout.workers()) {
+    return Refuse("rollout.servers.urls", absl::StrCat("names ", servers.urls_size(), " inference servers for ", rollout.workers(),
+                                                       " workers (rollout.workers), and each worker needs one of its own"));
+  }
+  for (const std::string& url : servers.urls()) {
+    if (!absl::StartsWith(url, "http://") && !absl::StartsWith(url, "https://")) return Refuse("rollout.servers.urls", absl::StrCat("holds '", url, "', which is no http:// or https:// url"));
+  }
+  if (servers.deadline_seconds() >= rollout.lease_seconds()) {
+    return Refuse("rollout.servers.deadline_seconds", "must be less than rollout.lease_seconds, or a group is leased again while it is still generated");
+  }
+  if (servers.path_here().empty() != servers.path_there().empty()) return Refuse("rollout.servers.path_there", "and path_here go together");
+  if (rollout.stream_weights()) return Refuse("rollout.stream_weights", "needs rollout.engine local: inference servers do not tell which weights each token is of");
+  if (config.deterministic()) return Refuse("rollout.engine", "must be local with deterministic: true; inference servers do not promise the same bytes");
+  return absl::OkStatus();
+}
+
 bool IsDevice(absl::string_view device) {
   if (device == "cpu" || device == "cuda") return true;
   if (!absl::StartsWith(device, "cuda:") || device.size() == 5) return false;
@@ -209,6 +238,7 @@ absl::Status ValidateRunConfig(const v1::RunConfig& config) {
     if (weight < 0) return Refuse("reward.reward_weights", "holds a negative weight");
   }
   SWERVE_RETURN_IF_ERROR(CheckRewardRules(config.reward().rules()));
+  SWERVE_RETURN_IF_ERROR(CheckEngine(config));
   const std::string& url = config.buffers().url();
   if (IsRedisUrl(url)) {
     const absl::Status parsed = ParseRedisUrl(url).status();

@@ -13,6 +13,7 @@
 #include "base/files.h"
 #include "evaluation/commands.h"
 #include "evaluation/teacher_comparison.h"
+#include "policy/engines.h"
 #include "reward_service/target_cache.h"
 #include "teacher_gateway/teacher_set.h"
 
@@ -102,7 +103,7 @@ absl::Status Compare(const Options& o) {
     SWERVE_ASSIGN_OR_RETURN(clients.emplace_back(), OneTeacher::Make(std::move(spec), o.teachers_file, *store));
     teachers[arm] = {name, clients.back().get()};
   }
-  SWERVE_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, CreateLocalEngine(o.engine));
+  SWERVE_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, CreateEngine(o.engine));
   LocalReward reward(*store);
   SWERVE_ASSIGN_OR_RETURN(const Comparison comparison, CompareTeachers(*engine, *store, reward, teachers, o.comparison));
   if (!o.out.empty()) SWERVE_RETURN_IF_ERROR(WriteFileAtomically(o.out, ComparisonJson(comparison)));
@@ -143,6 +144,7 @@ void AddCompareCommand(CLI::App& teachers) {
   c->add_option("--out", o->out, "Write the figures to this file as JSON");
   c->add_option("--threads", o->engine.threads, "Compute threads")->capture_default_str();
   c->add_option("--device", o->engine.device, "cpu or cuda:N")->capture_default_str();
+  AddEngineFlags(c, &o->engine);
   c->callback([o] {
     if (const absl::Status status = Compare(*o); !status.ok()) FailWith(status);
   });

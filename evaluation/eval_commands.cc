@@ -15,7 +15,7 @@
 #include "evaluation/neuro_ncap.h"
 #include "evaluation/open_loop.h"
 #include "evaluation/open_loop_json.h"
-#include "policy/engine.h"
+#include "policy/engines.h"
 
 namespace swerve {
 namespace {
@@ -38,7 +38,7 @@ struct Measured {
 
 absl::Status MeasurePolicy(const Options& o, Measured* measured) {
   SWERVE_ASSIGN_OR_RETURN(const std::unique_ptr<SceneStore> store, SceneStore::Open(o.scenes));
-  SWERVE_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, CreateLocalEngine(o.engine));
+  SWERVE_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, CreateEngine(o.engine));
   std::string lines;
   std::vector<OpenLoopScene> scenes;
   const AnswerSink open_loop = MeasureGreedyAnswers(*store, &scenes);
@@ -113,6 +113,7 @@ void AddEvalCommands(CLI::App& app) {
   c->add_option("--max-new-tokens", o->eval.max_new_tokens, "Tokens per answer")->capture_default_str();
   c->add_option("--threads", o->engine.threads, "Compute threads")->capture_default_str();
   c->add_option("--device", o->engine.device, "cpu or cuda:N")->capture_default_str();
+  AddEngineFlags(c, &o->engine);
   c->callback([o] {
     if (const absl::Status status = RunEval(*o); !status.ok()) FailWith(status);
   });

@@ -5,26 +5,21 @@
 #include "base/stop.h"
 #include "orchestrator/commands.h"
 #include "orchestrator/curate.h"
+#include "policy/engines.h"
 
 namespace swerve {
 namespace {
 
 struct Flags {
   std::vector<std::string> scenes;
-  std::string policy, out, device = "cpu", codec = "pose3_text", codebook;
-  int threads = 2;
+  std::string out;
+  EngineOptions engine{.threads = 2};
   CurateOptions options;
 };
 
 absl::Status Run(const Flags& flags) {
   SWERVE_ASSIGN_OR_RETURN(const auto store, SceneStore::Open(flags.scenes));
-  EngineOptions engine_options;
-  engine_options.model_dir = flags.policy;
-  engine_options.device = flags.device;
-  engine_options.codec = flags.codec;
-  engine_options.codebook = flags.codebook;
-  engine_options.threads = flags.threads;
-  SWERVE_ASSIGN_OR_RETURN(const auto engine, CreateLocalEngine(engine_options));
+  SWERVE_ASSIGN_OR_RETURN(const auto engine, CreateEngine(flags.engine));
   SWERVE_ASSIGN_OR_RETURN(const std::vector<CuratedScene> scenes, Curate(*engine, *store, flags.options));
   std::printf("%s", CurationTable(scenes).c_str());
   return WriteCurated(scenes, flags.options, flags.out);
@@ -40,10 +35,10 @@ void AddCurateCommand(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   CurateOptions& options = flags->options;
   command->add_option("--scenes", flags->scenes, "Directory of scene shards; may be repeated")->required();
-  command->add_option("--policy", flags->policy, "Model directory of the policy to be trained")->required();
+  command->add_option("--policy", flags->engine.model_dir, "Model directory of the policy to be trained")->required();
   command->add_option("--out", flags->out, "File to write: kept scenes with mean, variance and verdict")->required();
-  command->add_option("--codec", flags->codec, "How the policy writes a trajectory (policy.codec)")->capture_default_str();
-  command->add_option("--codebook", flags->codebook, "Safetensors file of the codec codebook");
+  command->add_option("--codec", flags->engine.codec, "How the policy writes a trajectory (policy.codec)")->capture_default_str();
+  command->add_option("--codebook", flags->engine.codebook, "Safetensors file of the codec codebook");
   command->add_option("--samples", options.samples, "Answers per scene")->capture_default_str()->check(CLI::Range(2, 1024));
   command->add_option("--temperature", options.temperature, "Sampling temperature")->capture_default_str();
   command->add_option("--max-new-tokens", options.max_new_tokens, "Tokens per answer")->capture_default_str();
@@ -52,8 +47,9 @@ void AddCurateCommand(CLI::App& app) {
   command->add_option("--low-variance", options.thresholds.low_variance, "Up to here a variance of PDMS is low")
       ->capture_default_str();
   command->add_option("--seed", options.seed, "Of the sampled answers")->capture_default_str();
-  command->add_option("--threads", flags->threads, "Compute threads")->capture_default_str();
-  command->add_option("--device", flags->device, "cpu or cuda:N")->capture_default_str();
+  command->add_option("--threads", flags->engine.threads, "Compute threads")->capture_default_str();
+  command->add_option("--device", flags->engine.device, "cpu or cuda:N")->capture_default_str();
+  AddEngineFlags(command, &flags->engine);
   command->callback([flags] {
     Stop::InstallSignalHandlers();
     const absl::Status status = Run(*flags);

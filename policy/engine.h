@@ -1,5 +1,6 @@
 // What generates text: prompts in, sampled responses with their log-probabilities out. Torch-free, so that every room
-// can hold an Engine; CreateLocalEngine lives in the LibTorch library swerve_policy, FakeEngine in swerve_policy_api.
+// can hold an Engine; CreateLocalEngine lives in swerve_engine, CreateRemoteEngine in swerve_remote_engine, CreateEngine, which
+// chooses, in swerve_engines; FakeEngine in swerve_policy_api.
 #ifndef SWERVE_POLICY_ENGINE_H_
 #define SWERVE_POLICY_ENGINE_H_
 
@@ -119,7 +120,24 @@ class Engine {
   virtual int image_size() const = 0;
 };
 
+// Inference servers that generate for this process (policy/remote_engine.h, docs/engines.md).
+struct ServerOptions {
+  std::vector<std::string> urls;                  // http://host:port
+  std::string model;                              // name that they know the policy by; empty: what they say
+  std::string api_key_env, api_key_file, ca_file;
+  std::string run = "adhoc";                      // names the run in the label of the weights
+  absl::Duration deadline = absl::Seconds(100);   // for a group, waiting for a server and all tries included
+  absl::Duration refresh = absl::Minutes(5);      // for a server to load weights
+  absl::Duration probe = absl::Seconds(5);        // for a server to say how it is, and between looks at one that is down
+  int max_attempts = 8;                           // of one response
+  int concurrency = 64;                           // requests at once per server
+  int max_reply_mb = 16;
+  std::string path_here, path_there;              // weights' paths that begin with the one begin with the other on the servers
+};
+
 struct EngineOptions {
+  std::string engine = "local";  // local, sglang, vllm; the two take their servers, and of the rest model_dir and the codec
+  ServerOptions servers;
   std::string model_dir;      // Hugging Face directory (policy/model.h); its weights are version 0
   int threads = 1;            // compute threads
   std::string device = "cpu"; // cpu or cuda:N
@@ -135,6 +153,12 @@ struct EngineOptions {
 // NOT_FOUND, INVALID_ARGUMENT (what config.json asks for and is not supported, by field name; the codec), UNAVAILABLE
 // (device).
 absl::StatusOr<std::unique_ptr<Engine>> CreateLocalEngine(const EngineOptions& options);
+
+// NOT_FOUND, INVALID_ARGUMENT. Contacts no server: the first call of Generate or LoadWeights does.
+absl::StatusOr<std::unique_ptr<Engine>> CreateRemoteEngine(const EngineOptions& options);
+
+// What options.engine says.
+absl::StatusOr<std::unique_ptr<Engine>> CreateEngine(const EngineOptions& options);
 
 }  // namespace swerve
 

@@ -222,6 +222,24 @@ absl::StatusOr<Image> DecodeImage(absl::string_view bytes, int64_t max_pixels) {
   return absl::InvalidArgumentError("neither a JPEG nor a PNG");
 }
 
+absl::StatusOr<std::string> EncodePng(const Image& image) {
+  if (image.height < 1 || image.width < 1 || image.rgb.size() != size_t{3} * image.height * image.width) {
+    return absl::InvalidArgumentError(absl::StrCat("a picture of ", image.width, "x", image.height, " with ", image.rgb.size(), " bytes"));
+  }
+  png_image png{};
+  png.version = PNG_IMAGE_VERSION;
+  png.width = image.width;
+  png.height = image.height;
+  png.format = PNG_FORMAT_RGB;
+  png_alloc_size_t bytes = PNG_IMAGE_PNG_SIZE_MAX(png);
+  std::string out(bytes, '\0');
+  if (!png_image_write_to_memory(&png, out.data(), &bytes, 0, image.rgb.data(), 0, nullptr)) {
+    return absl::InternalError(absl::StrCat("libpng: ", png.message));
+  }
+  out.resize(bytes);
+  return out;
+}
+
 absl::StatusOr<Image> ReadImage(const std::string& path) {
   std::error_code error;
   if (const auto size = std::filesystem::file_size(path, error); !error && size > static_cast<uintmax_t>(kMaxImageBytes)) {

@@ -24,6 +24,9 @@ absl::StatusOr<Image> DecodeImage(absl::string_view bytes, int64_t max_pixels = 
 // NOT_FOUND; otherwise as DecodeImage, the path first.
 absl::StatusOr<Image> ReadImage(const std::string& path);
 
+// Lossless, 8-bit RGB. INVALID_ARGUMENT: rgb does not hold height × width × 3 bytes.
+absl::StatusOr<std::string> EncodePng(const Image& image);
+
 }  // namespace swerve
 
 #endif  // SWERVE_POLICY_IMAGE_FILE_H_

@@ -2,7 +2,6 @@
 // them as they have room. A small model has a loop for each thread, a large one a single loop whose team they are.
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <deque>
 #include <thread>
 
@@ -13,6 +12,7 @@
 #include "policy/checkpoint.h"
 #include "policy/decode_loop.h"
 #include "policy/engine.h"
+#include "policy/engine_text.h"
 #include "policy/prompt_input.h"
 
 namespace swerve {
@@ -20,9 +20,8 @@ namespace {
 
 class LocalEngine : public Engine, private DecodeHost {
  public:
-  LocalEngine(EngineOptions options, FusedModel::Precision precision, ModelConfig config, std::unique_ptr<const Tokenizer> tokenizer,
-              std::shared_ptr<const Codec> codec)
-      : options_(std::move(options)), precision_(precision), config_(std::move(config)), tokenizer_(std::move(tokenizer)), codec_(std::move(codec)) {}
+  LocalEngine(EngineOptions options, FusedModel::Precision precision, std::unique_ptr<const EngineText> text)
+      : options_(std::move(options)), precision_(precision), text_(std::move(text)), config_(text_->config()) {}
   ~LocalEngine() override;
 
   // Begins to serve, with the weights that were loaded before.
@@ -39,11 +38,11 @@ class LocalEngine : public Engine, private DecodeHost {
     return weights_->policy;
   }
   absl::StatusOr<std::vector<int32_t>> Tokenize(absl::string_view response_text) const override {
-    return ResponseIds(*tokenizer_, config_, response_text);
+    return text_->Tokenize(response_text);
   }
-  std::string TokenBytes(int32_t id) const override { return EndsTurn(id) ? "" : tokenizer_->Bytes(id); }
+  std::string TokenBytes(int32_t id) const override { return text_->TokenBytes(id); }
   int image_size() const override { return ImageSize(config_); }
-  const Codec& codec() const override { return *codec_; }
+  const Codec& codec() const override { return text_->codec(); }
   EngineLoad load() const override { return {load_.prompts.load(), load_.sequences.load()}; }
 
  private:
@@ -53,19 +52,16 @@ class LocalEngine : public Engine, private DecodeHost {
     return weights_;
   }
   bool Cut(const GenerateRequest& request) override;
-  bool IsEnd(int32_t token) override { return EndsTurn(token); }
-  std::string Bytes(int32_t token) override { return tokenizer_->Bytes(token); }
+  bool IsEnd(int32_t token) override { return text_->EndsTurn(token); }
+  std::string Bytes(int32_t token) override { return text_->tokenizer().Bytes(token); }
   void Finish(GenerateGroup* group) override;
 
-  absl::StatusOr<std::vector<int32_t>> TurnIds(const std::vector<Turn>& turns) const;
   absl::StatusOr<std::unique_ptr<GenerateGroup>> Prepare(const GenerateRequest& request, GenerateResult* result) const;
-  bool EndsTurn(int32_t id) const { return std::find(config_.eos.begin(), config_.eos.end(), id) != config_.eos.end(); }
 
   const EngineOptions options_;
   const FusedModel::Precision precision_;
-  const ModelConfig config_;
-  const std::unique_ptr<const Tokenizer> tokenizer_;
-  const std::shared_ptr<const Codec> codec_;
+  const std::unique_ptr<const EngineText> text_;
+  const ModelConfig& config_;
   int loops_wanted_ = 1;
   int64_t cache_bytes_ = INT64_MAX;  // of a loop
   std::atomic<bool> closing_{false};
@@ -103,40 +99,11 @@ LocalEngine::~LocalEngine() {
   for (std::thread& t : threads_) t.join();
 }
 
-absl::StatusOr<std::vector<int32_t>> LocalEngine::TurnIds(const std::vector<Turn>& turns) const {
-  std::vector<int32_t> ids;
-  if (const std::string& standing = config_.chat.standing_system; !standing.empty() && turns[0].role != "system") {
-    ids = tokenizer_->Encode(absl::StrCat("<|im_start|>system\n", standing, "<|im_end|>\n"));
-  }
-  for (const Turn& turn : turns) {
-    for (int32_t id : tokenizer_->Encode(absl::StrCat("<|im_start|>", turn.role, "\n", turn.text, "<|im_end|>\n"))) {
-      if (config_.has_vision && id == config_.image_token_id) return absl::InvalidArgumentError("an earlier turn's text holds an image placeholder token");
-      ids.push_back(id);
-    }
-  }
-  return ids;
-}
-
 absl::StatusOr<std::unique_ptr<GenerateGroup>> LocalEngine::Prepare(const GenerateRequest& request, GenerateResult* result) const {
-  if (request.seeds.empty()) return absl::InvalidArgumentError("no seeds");
-  if (request.max_new_tokens < 1) return absl::InvalidArgumentError("max_new_tokens is below 1");
-  if (!(request.temperature >= 0) || !std::isfinite(request.temperature)) return absl::InvalidArgumentError("temperature is negative or not finite");
-  if (!(request.top_p > 0) || request.top_p > 1) return absl::InvalidArgumentError("top_p is not in (0, 1]");
   auto group = std::make_unique<GenerateGroup>();
   group->request = &request;
   group->result = result;
-  SWERVE_ASSIGN_OR_RETURN(result->prompt_ids, PromptIds(*tokenizer_, config_, request.prompt.text, request.prompt.image.get(), request.prompt.before.empty()));
-  if (!request.prompt.before.empty()) {
-    SWERVE_ASSIGN_OR_RETURN(std::vector<int32_t> before, TurnIds(request.prompt.before));
-    result->prompt_ids.insert(result->prompt_ids.begin(), before.begin(), before.end());
-  }
-  const int64_t total = static_cast<int64_t>(result->prompt_ids.size()) + request.max_new_tokens;
-  if (total > config_.text.max_positions) {
-    return absl::InvalidArgumentError(absl::StrCat(result->prompt_ids.size(), " prompt tokens and max_new_tokens ", request.max_new_tokens, " exceed the model's ", config_.text.max_positions, " positions"));
-  }
-  for (int32_t id : result->prompt_ids) {
-    if (id >= config_.text.vocab) return absl::InvalidArgumentError(absl::StrCat("token id ", id, " is outside the model's vocabulary"));
-  }
+  SWERVE_ASSIGN_OR_RETURN(result->prompt_ids, text_->Prompt(request));
   if (request.prompt.image) {
     SWERVE_ASSIGN_OR_RETURN(ProcessedImage image, VisionInput(config_, *request.prompt.image));
     group->images.push_back(std::make_shared<const ProcessedImage>(std::move(image)));
@@ -169,15 +136,7 @@ std::unique_ptr<GenerateGroup> LocalEngine::Take(bool wait, int64_t room) {
 }
 
 void LocalEngine::Finish(GenerateGroup* group) {
-  for (v1::Response& response : group->result->responses) {
-    std::vector<int32_t> ids(response.token_ids().begin(), response.token_ids().end());
-    if (!ids.empty() && EndsTurn(ids.back())) ids.pop_back();
-    std::string text = tokenizer_->Decode(ids);
-    size_t cut = text.size();
-    for (const std::string& stop : group->request->stop) cut = std::min(cut, text.find(stop));
-    response.set_text(text.substr(0, cut));
-    Decode(*codec_, &response);
-  }
+  for (v1::Response& response : group->result->responses) text_->Finish(group->request->stop, &response);
   if (group->request->on_done) group->request->on_done(*group->result);
   group->ended();
 }
@@ -224,16 +183,9 @@ absl::StatusOr<std::unique_ptr<Engine>> CreateLocalEngine(const EngineOptions& o
   }
   if (options.threads < 1 || options.max_batch < 1 || options.cache_mb < 1) return absl::InvalidArgumentError("threads, max_batch and cache_mb must be at least 1");
   SWERVE_ASSIGN_OR_RETURN(const FusedModel::Precision precision, FusedModel::ParsePrecision(options.dtype));
-  SWERVE_ASSIGN_OR_RETURN(std::shared_ptr<const Codec> codec, CreateCodec(options.codec, options.codebook));
-  SWERVE_ASSIGN_OR_RETURN(ModelConfig config, LoadModelConfig(options.model_dir));
-  SWERVE_RETURN_IF_ERROR(FusedModel::Check(config, precision));
-  config.text.max_positions = std::min(config.text.max_positions, FusedModel::kMaxPositions);
-  SWERVE_ASSIGN_OR_RETURN(std::unique_ptr<const Tokenizer> tokenizer, Tokenizer::Load(options.model_dir));
-  if (config.eos.empty()) {
-    if (int32_t id = tokenizer->Id("<|im_end|>"); id >= 0) config.eos.push_back(id);
-  }
-  if (config.eos.empty()) return absl::InvalidArgumentError(options.model_dir + ": no eos_token_id in generation_config.json or config.json");
-  auto engine = std::make_unique<LocalEngine>(options, precision, std::move(config), std::move(tokenizer), std::move(codec));
+  SWERVE_ASSIGN_OR_RETURN(std::unique_ptr<const EngineText> text, EngineText::Load(options.model_dir, options.codec, options.codebook, FusedModel::kMaxPositions));
+  SWERVE_RETURN_IF_ERROR(FusedModel::Check(text->config(), precision));
+  auto engine = std::make_unique<LocalEngine>(options, precision, std::move(text));
   v1::PolicyManifest start;
   start.set_directory(options.model_dir);
   SWERVE_RETURN_IF_ERROR(engine->LoadWeights(start));

@@ -9,6 +9,7 @@
 #include "base/exit_code.h"
 #include "base/role_main.h"
 #include "base/stop.h"
+#include "policy/engines.h"
 #include "policy/openai_server.h"
 
 namespace swerve {
@@ -29,9 +30,9 @@ absl::Status Serve(Options o) {
                                                    "127.0.0.1 with a proxy in front, or, where the network itself keeps strangers out, give --insecure"));
   }
   Stop::InstallSignalHandlers();
-  SWERVE_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, CreateLocalEngine(o.engine));
+  o.openai.deadline = o.engine.servers.deadline = absl::Seconds(o.deadline_seconds);
+  SWERVE_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, CreateEngine(o.engine));
   if (o.openai.model.empty()) o.openai.model = std::filesystem::path(o.engine.model_dir + "/").lexically_normal().parent_path().filename();
-  o.openai.deadline = absl::Seconds(o.deadline_seconds);
   o.http.max_body_bytes = int64_t{o.max_body_mb} << 20;
   o.http.max_bodies_bytes = 4 * o.http.max_body_bytes;
   OpenAiServer openai(engine.get(), o.openai);
@@ -68,6 +69,7 @@ void AddServePolicyCommand(CLI::App& app) {
   policy->add_option("--connections", o->http.threads, "HTTP connections answered at once; more wait")->capture_default_str()->check(CLI::Range(1, 1024));
   policy->add_option("--max-queue", o->openai.max_queue, "requests that may wait for the engine; beyond it 429")->capture_default_str()->check(CLI::Range(1, 1024));
   policy->add_option("--max-body-mb", o->max_body_mb, "largest request, its pictures in base64 included; beyond it 413")->capture_default_str()->check(CLI::Range(1, 1024));
+  AddEngineFlags(policy, &o->engine);
   policy->add_flag("--insecure", o->insecure, "let other machines reach it, without TLS or keys");
   policy->callback([o] {
     if (absl::Status s = Serve(*o); !s.ok()) FailWith(s);

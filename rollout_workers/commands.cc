@@ -10,7 +10,7 @@ void AddRolloutCommands(CLI::App& app) {
   AddServeCommand(app, "rollout",
                   "Rollout worker: takes leased scenes through sampling, scoring, diagnosis and refinement, and stores "
                   "the episodes. Start several with --name rollout-0, rollout-1, …",
-                  [](const RoleContext& context) { return MakeRolloutRole(context, CreateLocalEngine); });
+                  [](const RoleContext& context) { return MakeRolloutRole(context, CreateEngine); });
 }
 
 }  // namespace swerve

@@ -2,8 +2,10 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/time/clock.h"
 #include "base/access.h"
 #include "base/random.h"
@@ -54,6 +56,30 @@ class RolloutRole final : public Role {
 
 }  // namespace
 
+ServerOptions ServersOf(const v1::RunConfig& config, const std::string& role, const std::string& run_id) {
+  const v1::ServersConfig& c = config.rollout().servers();
+  ServerOptions o;
+  int number = 0;
+  if (!absl::SimpleAtoi(role.substr(std::min(role.size(), role.rfind('-') + 1)), &number) || number < 0) number = 0;
+  for (int i = 0; i < c.urls_size(); ++i) {
+    if (i % config.rollout().workers() == number % config.rollout().workers()) o.urls.push_back(c.urls(i));
+  }
+  o.model = c.model();
+  o.api_key_env = c.api_key_env();
+  o.api_key_file = c.api_key_file();
+  o.ca_file = c.ca_file();
+  o.run = run_id;
+  o.deadline = absl::Seconds(c.deadline_seconds());
+  o.refresh = absl::Seconds(c.refresh_seconds());
+  o.probe = absl::Seconds(c.probe_seconds());
+  o.max_attempts = c.max_attempts();
+  o.concurrency = c.concurrency();
+  o.max_reply_mb = c.max_reply_mb();
+  o.path_here = c.path_here();
+  o.path_there = c.path_there();
+  return o;
+}
+
 absl::StatusOr<std::unique_ptr<Role>> MakeRolloutRole(const RoleContext& context, const EngineFactory& make_engine) {
   const v1::RunConfig& config = context.config;
   const auto& dirs = config.scenes().train();
@@ -63,6 +89,8 @@ absl::StatusOr<std::unique_ptr<Role>> MakeRolloutRole(const RoleContext& context
                           OpenBuffers(config.buffers(), context.run.root(), context.run_id));
   SWERVE_ASSIGN_OR_RETURN(std::unique_ptr<BusyLog> busy, BusyLog::Open(context.run, context.role));
   EngineOptions options;
+  options.engine = config.rollout().engine();
+  options.servers = ServersOf(config, context.role, context.run_id);
   options.model_dir = config.policy().model();
   options.device = config.policy().device();
   options.codec = config.policy().codec();

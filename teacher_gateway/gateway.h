@@ -46,7 +46,7 @@ class Gateway final : public Teacher {
   struct Options {
     v1::TeacherConfig config;
     std::string run_root;
-    TeacherClock clock;
+    RetryClock clock;
     std::shared_ptr<HttpTransport> http;  // null: libcurl
   };
   // NOT_FOUND: teacher.teachers_file is named and not there. INVALID_ARGUMENT: the file is invalid and there is no set

@@ -10,8 +10,6 @@
 namespace swerve {
 namespace {
 
-constexpr absl::Duration kFirstPause = absl::Milliseconds(250);
-constexpr absl::Duration kLongestPause = absl::Seconds(8);
 constexpr double kCharsPerToken = 3.5;
 constexpr double kPixelsPerToken = 784;  // 28 × 28, as Qwen's and InternVL's towers merge patches
 constexpr double kMillion = 1e6;
@@ -153,7 +151,7 @@ OpenAiTeacher::Exchange OpenAiTeacher::Send(const std::string& body, const Cost&
   request.timeout = deadline - start;
   request.ca_file = parts_.spec.ca_file();
   request.cancelled = std::move(cancelled);
-  absl::StatusOr<HttpReply> reply = parts_.http->Post(request);
+  absl::StatusOr<HttpReply> reply = parts_.http->Send(request);
   const absl::Time end = parts_.clock.now();
   // An endpoint may quote the key, plainly or with JSON's escapes; from here on nothing holds it.
   if (reply.ok()) reply->body = parts_.key.Redact(reply->body);
@@ -177,7 +175,7 @@ OpenAiTeacher::Exchange OpenAiTeacher::Send(const std::string& body, const Cost&
 OpenAiTeacher::Exchange OpenAiTeacher::Converse(const Messages& messages, const std::string& body,
                                                 absl::Time deadline, Cost* spent) const {
   const Cost estimate = Estimate(messages);
-  absl::Duration pause = kFirstPause;
+  Backoff backoff;
   for (int attempt = 0;; ++attempt) {
     if (std::optional<Exchange> refused = Enter(estimate, deadline)) return *std::move(refused);
     if (attempt > 0) metrics_.Retries().Increment();
@@ -185,8 +183,7 @@ OpenAiTeacher::Exchange OpenAiTeacher::Converse(const Messages& messages, const 
     spent->tokens += exchange.cost.tokens;
     spent->money += exchange.cost.money;
     if (!exchange.retry || attempt >= parts_.spec.max_retries()) return exchange;
-    const absl::Duration wait = pause * (0.5 + parts_.clock.uniform());
-    pause = std::min(2 * pause, kLongestPause);
+    const absl::Duration wait = backoff.Next(parts_.clock);
     if (parts_.clock.now() + wait >= deadline) {
       exchange.detail += "; no time is left to try again";
       return exchange;

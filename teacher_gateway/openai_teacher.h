@@ -21,11 +21,11 @@
 
 #include "base/task_pool.h"
 #include "swerve/v1/teachers.pb.h"
-#include "teacher_gateway/api_key.h"
+#include "base/api_key.h"
 #include "teacher_gateway/chat.h"
-#include "teacher_gateway/clock.h"
+#include "base/retry_clock.h"
 #include "teacher_gateway/gateway_store.h"
-#include "teacher_gateway/http_client.h"
+#include "base/http_client.h"
 #include "teacher_gateway/limits.h"
 #include "teacher_gateway/metrics.h"
 #include "teacher_gateway/prompt_template.h"
@@ -44,7 +44,7 @@ class OpenAiTeacher final : public Teacher {
     std::shared_ptr<HttpTransport> http;
     std::shared_ptr<TeacherLimits> limits;
     std::shared_ptr<GatewayStore> store;  // null: nothing is remembered
-    TeacherClock clock;
+    RetryClock clock;
   };
   explicit OpenAiTeacher(Parts parts);
 

@@ -8,10 +8,10 @@
 #include <string>
 #include <vector>
 
-#include "teacher_gateway/api_key.h"
-#include "teacher_gateway/clock.h"
+#include "base/api_key.h"
+#include "base/retry_clock.h"
 #include "teacher_gateway/gateway_store.h"
-#include "teacher_gateway/http_client.h"
+#include "base/http_client.h"
 #include "teacher_gateway/limits.h"
 #include "teacher_gateway/metrics.h"
 #include "teacher_gateway/teacher.h"
@@ -23,7 +23,7 @@ namespace swerve {
 struct TeacherParts {
   std::shared_ptr<HttpTransport> http;
   std::shared_ptr<GatewayStore> store;  // null: nothing is remembered
-  TeacherClock clock;
+  RetryClock clock;
 };
 
 class TeacherSet {
@@ -69,7 +69,7 @@ class TeacherSet {
                         absl::Time deadline) const;
 
   uint64_t version_ = 0;
-  TeacherClock clock_;
+  RetryClock clock_;
   std::vector<Member> members_;
   std::map<std::string, Member> embedded_;  // fallbacks without an entry of their own
 };

@@ -10,7 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/strip.h"
 #include "base/config.h"
-#include "teacher_gateway/http_client.h"
+#include "base/http_client.h"
 
 namespace swerve {
 namespace {

@@ -97,6 +97,25 @@ TEST(ConfigTest, RangesAndNames) {
   refused("limits.max_streams=0", "at least 1");
 }
 
+TEST(ConfigTest, EnginesAndTheirServersGoTogether) {
+  const std::vector<std::string> good = {"rollout.engine=sglang", "rollout.servers.urls=[\"http://a:1\", \"http://b:1\"]", "rollout.workers=2"};
+  EXPECT_OK(LoadRunConfig("", good));
+  const auto refused = [&](const std::string& set, const std::string& part) {
+    std::vector<std::string> sets = good;
+    sets.push_back(set);
+    EXPECT_THAT(LoadRunConfig("", sets), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(part))) << set;
+  };
+  refused("rollout.engine=tgi", "must be one of: local, sglang, vllm");
+  refused("rollout.engine=local", "rollout.engine is local");
+  refused("rollout.workers=3", "each worker needs one of its own");
+  refused("rollout.servers.urls=[\"a:1\", \"http://b:1\"]", "no http:// or https:// url");
+  refused("rollout.servers.deadline_seconds=120", "less than rollout.lease_seconds");
+  refused("rollout.servers.path_here=/a", "go together");
+  refused("rollout.servers.concurrency=0", "at least 1");
+  refused("rollout.stream_weights=true", "needs rollout.engine local");
+  refused("deterministic=true", "do not promise the same bytes");
+}
+
 TEST(ConfigTest, OutsideLoopbackNeedsCertificatesOrConsent) {
   EXPECT_OK(LoadRunConfig("", {"telemetry.listen=127.0.0.2"}));
   EXPECT_OK(LoadRunConfig("", {"telemetry.listen=0.0.0.0", "security.insecure=true"}));

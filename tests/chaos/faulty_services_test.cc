@@ -5,7 +5,7 @@
 
 #include "base/status_matchers.h"
 #include "chaos/faulty_teacher.h"
-#include "teacher_gateway/http_client.h"
+#include "base/http_client.h"
 
 namespace swerve {
 namespace {
@@ -24,7 +24,7 @@ class FaultyTeacherTest : public testing::Test {
     request.headers = {"Content-Type: application/json"};
     request.body = "{}";
     request.timeout = within;
-    return http_.Post(request);
+    return http_.Send(request);
   }
 
   static inline std::unique_ptr<FaultyTeacher> teacher_;

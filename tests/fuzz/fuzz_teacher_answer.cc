@@ -6,7 +6,7 @@
 #include "teacher_gateway/openai_teacher.h"
 #include "teacher_gateway/report.h"
 #include "tests/fuzz/require.h"
-#include "tests/teacher_gateway/fake_http.h"
+#include "tests/testing/fake_http.h"
 #include "tests/teacher_gateway/test_cases.h"
 
 namespace {

@@ -14,7 +14,7 @@
 #include "tests/fuzz/require.h"
 #include "tests/fuzz/rpc_call.h"
 #include "tests/fuzz/temporary_dir.h"
-#include "tests/teacher_gateway/fake_http.h"
+#include "tests/testing/fake_http.h"
 #include "tests/teacher_gateway/test_cases.h"
 
 namespace {

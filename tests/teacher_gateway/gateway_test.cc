@@ -14,7 +14,7 @@
 #include "base/files.h"
 #include "base/status_matchers.h"
 #include "teacher_gateway/admin.h"
-#include "tests/teacher_gateway/fake_http.h"
+#include "tests/testing/fake_http.h"
 #include "tests/teacher_gateway/test_cases.h"
 
 namespace swerve {

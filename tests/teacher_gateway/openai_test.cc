@@ -14,7 +14,7 @@
 #include "base/files.h"
 #include "base/status_matchers.h"
 #include "teacher_gateway/gateway.h"
-#include "tests/teacher_gateway/fake_http.h"
+#include "tests/testing/fake_http.h"
 #include "tests/teacher_gateway/test_cases.h"
 #include "tests/testing/fake_openai.h"
 

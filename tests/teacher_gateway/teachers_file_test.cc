@@ -7,8 +7,8 @@
 
 #include "base/files.h"
 #include "base/status_matchers.h"
-#include "teacher_gateway/api_key.h"
-#include "teacher_gateway/http_client.h"
+#include "base/api_key.h"
+#include "base/http_client.h"
 
 namespace swerve {
 namespace {

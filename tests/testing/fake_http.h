@@ -1,6 +1,6 @@
-// The endpoint and the clock of a teacher, played by a test.
-#ifndef SWERVE_TESTS_TEACHER_GATEWAY_FAKE_HTTP_H_
-#define SWERVE_TESTS_TEACHER_GATEWAY_FAKE_HTTP_H_
+// The other side of an HTTP client, and its clock, played by a test.
+#ifndef SWERVE_TESTS_TESTING_FAKE_HTTP_H_
+#define SWERVE_TESTS_TESTING_FAKE_HTTP_H_
 
 #include <functional>
 #include <memory>
@@ -10,16 +10,16 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
-#include "teacher_gateway/clock.h"
-#include "teacher_gateway/http_client.h"
+#include "base/retry_clock.h"
+#include "base/http_client.h"
 
 namespace swerve {
 
 // Waiting takes no time: it moves this clock. Thread-safe.
 class FakeTime {
  public:
-  TeacherClock clock() {
-    TeacherClock clock;
+  RetryClock clock() {
+    RetryClock clock;
     clock.now = [this] {
       absl::MutexLock lock(&mu_);
       return now_;
@@ -47,12 +47,12 @@ class FakeTime {
   std::vector<absl::Duration> slept_ ABSL_GUARDED_BY(mu_);
 };
 
-// Answers every POST with `answer`, which may block. Thread-safe as far as `answer` is.
+// Answers every request with `answer`, which may block. Thread-safe as far as `answer` is.
 class FakeHttp final : public HttpTransport {
  public:
   using Answer = std::function<absl::StatusOr<HttpReply>(const HttpRequest&)>;
   explicit FakeHttp(Answer answer) : answer_(std::move(answer)) {}
-  absl::StatusOr<HttpReply> Post(const HttpRequest& request) override {
+  absl::StatusOr<HttpReply> Send(const HttpRequest& request) override {
     {
       absl::MutexLock lock(&mu_);
       ++calls_;
@@ -72,4 +72,4 @@ class FakeHttp final : public HttpTransport {
 
 }  // namespace swerve
 
-#endif  // SWERVE_TESTS_TEACHER_GATEWAY_FAKE_HTTP_H_
+#endif  // SWERVE_TESTS_TESTING_FAKE_HTTP_H_

@@ -1,9 +1,11 @@
-// One POST over HTTP, as teachers need it. The interface lets tests play the other side; CurlHttp is libcurl.
-#ifndef SWERVE_TEACHER_GATEWAY_HTTP_CLIENT_H_
-#define SWERVE_TEACHER_GATEWAY_HTTP_CLIENT_H_
+// One request over HTTP, as clients of other people's servers need it. The interface lets tests play the other side; CurlHttp
+// is libcurl.
+#ifndef SWERVE_BASE_HTTP_CLIENT_H_
+#define SWERVE_BASE_HTTP_CLIENT_H_
 
 #include <atomic>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,6 +19,7 @@
 namespace swerve {
 
 struct HttpRequest {
+  std::string method = "POST";  // GET sends no body
   std::string url;
   std::vector<std::string> headers;  // "Name: value"
   std::string body;
@@ -25,6 +28,7 @@ struct HttpRequest {
   std::string ca_file;  // PEM; empty: the system's authorities
   // Ends the call within about a second once true; null: never.
   std::shared_ptr<const std::atomic<bool>> cancelled;
+  std::function<bool()> given_up = nullptr;  // likewise, asked on the calling thread
 };
 
 struct HttpReply {
@@ -40,7 +44,7 @@ class HttpTransport {
   // Any HTTP status is a reply. DEADLINE_EXCEEDED: the timeout; UNAVAILABLE: no connection, or cut; DATA_LOSS: more
   // than max_reply_bytes; CANCELLED: asked for; FAILED_PRECONDITION: TLS does not verify. No message holds a header. Blocks.
   // Thread-safe.
-  virtual absl::StatusOr<HttpReply> Post(const HttpRequest& request) = 0;
+  virtual absl::StatusOr<HttpReply> Send(const HttpRequest& request) = 0;
 };
 
 // Keeps connections open for the next call; verifies TLS; follows no redirect, which could carry a key elsewhere; speaks
@@ -49,7 +53,7 @@ class CurlHttp final : public HttpTransport {
  public:
   CurlHttp();
   ~CurlHttp() override;
-  absl::StatusOr<HttpReply> Post(const HttpRequest& request) override ABSL_LOCKS_EXCLUDED(mu_);
+  absl::StatusOr<HttpReply> Send(const HttpRequest& request) override ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   void* Take() ABSL_LOCKS_EXCLUDED(mu_);
@@ -68,4 +72,4 @@ bool IsLoopbackUrl(const std::string& url);
 
 }  // namespace swerve
 
-#endif  // SWERVE_TEACHER_GATEWAY_HTTP_CLIENT_H_
+#endif  // SWERVE_BASE_HTTP_CLIENT_H_

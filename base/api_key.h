@@ -1,7 +1,7 @@
 // A key that must not be told: it has no stream operator, and Redact takes it out of any text on its way to a person.
 // Immutable; thread-safe.
-#ifndef SWERVE_TEACHER_GATEWAY_API_KEY_H_
-#define SWERVE_TEACHER_GATEWAY_API_KEY_H_
+#ifndef SWERVE_BASE_API_KEY_H_
+#define SWERVE_BASE_API_KEY_H_
 
 #include <functional>
 #include <string>
@@ -34,4 +34,4 @@ class ApiKey {
 
 }  // namespace swerve
 
-#endif  // SWERVE_TEACHER_GATEWAY_API_KEY_H_
+#endif  // SWERVE_BASE_API_KEY_H_

@@ -1,4 +1,4 @@
-#include "teacher_gateway/api_key.h"
+#include "base/api_key.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -24,7 +24,7 @@ absl::StatusOr<ApiKey> ApiKey::Find(const std::string& env, const std::string& f
   if (!env.empty()) {
     const char* value = std::getenv(env.c_str());
     if (value == nullptr) {
-      return absl::NotFoundError(absl::StrCat("environment variable ", env, " is not set in the gateway's process"));
+      return absl::NotFoundError(absl::StrCat("environment variable ", env, " is not set in this process"));
     }
     const auto key = Make(value);
     return key.ok() ? key : absl::StatusOr<ApiKey>(Annotate(key.status(), absl::StrCat("environment variable ", env)));

@@ -1,4 +1,4 @@
-#include "teacher_gateway/http_client.h"
+#include "base/http_client.h"
 
 #include <curl/curl.h>
 
@@ -48,7 +48,8 @@ size_t OnHeader(char* data, size_t size, size_t count, void* user) {
 
 // libcurl asks about once a second, and whenever something moves.
 int OnProgress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
-  return static_cast<const std::atomic<bool>*>(user)->load() ? 1 : 0;
+  const HttpRequest& request = *static_cast<const HttpRequest*>(user);
+  return (request.cancelled != nullptr && request.cancelled->load()) || (request.given_up && request.given_up()) ? 1 : 0;
 }
 
 absl::Status StatusOf(CURLcode code, const Sink& sink, const HttpRequest& request) {
@@ -134,7 +135,7 @@ void CurlHttp::Return(void* handle) {
   curl_easy_cleanup(handle);
 }
 
-absl::StatusOr<HttpReply> CurlHttp::Post(const HttpRequest& request) {
+absl::StatusOr<HttpReply> CurlHttp::Send(const HttpRequest& request) {
   if (request.timeout < absl::Milliseconds(1)) return absl::DeadlineExceededError("no time is left for a request");
   CURL* const curl = static_cast<CURL*>(Take());
   if (curl == nullptr) return absl::ResourceExhaustedError("libcurl gives no handle; is memory short?");
@@ -145,9 +146,13 @@ absl::StatusOr<HttpReply> CurlHttp::Post(const HttpRequest& request) {
   headers = curl_slist_append(headers, "Expect:");  // no round trip before the body
   curl_easy_setopt(curl, CURLOPT_URL, request.url.c_str());
   curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-  curl_easy_setopt(curl, CURLOPT_POST, 1L);
-  curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
-  curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request.body.data());
+  if (request.method == "GET") {
+    curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L);
+  } else {
+    curl_easy_setopt(curl, CURLOPT_POST, 1L);
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request.body.data());
+  }
   curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, OnBody);
   curl_easy_setopt(curl, CURLOPT_WRITEDATA, &sink);
   curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, OnHeader);
@@ -161,10 +166,10 @@ absl::StatusOr<HttpReply> CurlHttp::Post(const HttpRequest& request) {
   curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, "");
   if (!request.ca_file.empty()) curl_easy_setopt(curl, CURLOPT_CAINFO, request.ca_file.c_str());
   if (IsLoopbackUrl(request.url)) curl_easy_setopt(curl, CURLOPT_PROXY, "");
-  if (request.cancelled != nullptr) {
+  if (request.cancelled != nullptr || request.given_up) {
     curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, OnProgress);
-    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, const_cast<std::atomic<bool>*>(request.cancelled.get()));
+    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, const_cast<HttpRequest*>(&request));
   }
   const CURLcode code = curl_easy_perform(curl);
   long status = 0;

@@ -238,7 +238,7 @@ absl::StatusOr<ServerPool::Place> ServerPool::Take(absl::Time deadline, const Cu
     }
     for (const size_t i : due) menders_->Submit([this, i] { BringThere(i); });
     if (place) return *std::move(place);
-    if (quiet) options_.clock.sleep(std::min(*quiet, deadline) - options_.clock.now());
+    if (quiet) options_.clock.sleep(std::max(absl::ZeroDuration(), std::min(*quiet, deadline) - options_.clock.now()));
   }
 }
 

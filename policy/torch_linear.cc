@@ -19,6 +19,7 @@ using torch::autograd::Function;
 using torch::autograd::tensor_list;
 
 constexpr int64_t kColumns = 256;  // of a block, whose packed part of W stays near while A passes by
+constexpr int64_t kDepth = 8192;   // packed at once: a vocabulary's worth of columns would be as large as the weight
 constexpr int64_t kFewRows = 16;   // below them packing costs more than it saves
 
 bool Plain(const Tensor& t) { return t.device().is_cpu() && t.scalar_type() == torch::kFloat32 && t.dim() == 2; }
@@ -37,16 +38,16 @@ float* Scratch(int64_t floats) {
 
 int64_t Up(int64_t n, int64_t by) { return (n + by - 1) / by * by; }
 
-// Calls body(first row, rows, first column, columns, scratch) for the blocks of an [m, n] product of depth k, in parallel:
-// as many blocks of columns as make the threads' shares equal. Rows are split only where columns are too few for the threads;
+// Calls body(first row, rows, first column, columns, scratch) for the blocks of an [m, n] product, in parallel, as many blocks
+// of columns as make the threads' shares equal; the scratch holds a block's columns of `depth` values each. Rows are split only where columns are too few for the threads;
 // each block then packs for itself.
 template <typename Body>
-void EachBlock(int64_t m, int64_t n, int64_t k, Body body) {
+void EachBlock(int64_t m, int64_t n, int64_t depth, Body body) {
   const int64_t threads = at::get_num_threads(), width = Up((n - 1) / Up((n + kColumns - 1) / kColumns, threads) + 1, 2 * kernels::kLanes);
   const int64_t columns = (n + width - 1) / width;
   const int64_t parts = std::clamp<int64_t>(threads / columns, 1, std::max<int64_t>(1, m / 96)), rows = (m - 1) / parts + 1;
   at::parallel_for(0, columns * parts, 1, [&](int64_t a, int64_t b) {
-    float* packed = Scratch(width * k);
+    float* packed = Scratch(width * depth);
     for (int64_t i = a; i < b; ++i) {
       const int64_t j = i / parts * width, row = i % parts * rows;
       if (row < m) body(row, std::min(rows, m - row), j, std::min(width, n - j), packed);
@@ -108,9 +109,12 @@ Tensor Times(const Tensor& a, const Tensor& w) {
   const float *from = a.const_data_ptr<float>(), *weight = w.const_data_ptr<float>();
   float* to = out.data_ptr<float>();
   const kernels::Table& t = kernels::Best();
-  EachBlock(m, n, k, [&](int64_t row, int64_t rows, int64_t j, int64_t columns, float* packed) {
-    t.pack_columns(weight + j, n, static_cast<int>(columns), static_cast<int>(k), packed);
-    t.gemm(from + row * k, k, static_cast<int>(rows), packed, static_cast<int>(columns), static_cast<int>(k), nullptr, to + row * n + j, n, false);
+  EachBlock(m, n, std::min(k, kDepth), [&](int64_t row, int64_t rows, int64_t j, int64_t columns, float* packed) {
+    for (int64_t p = 0; p < k; p += kDepth) {
+      const int depth = static_cast<int>(std::min(kDepth, k - p));
+      t.pack_columns(weight + p * n + j, n, static_cast<int>(columns), depth, packed);
+      t.gemm(from + row * k + p, k, static_cast<int>(rows), packed, static_cast<int>(columns), depth, nullptr, to + row * n + j, n, p > 0);
+    }
   });
   return out;
 }
@@ -125,9 +129,12 @@ void TransposedTimes(const Tensor& a, const Tensor& b, bool add, Tensor& out) {
   const float *from = a.const_data_ptr<float>(), *other = b.const_data_ptr<float>();
   float* to = out.data_ptr<float>();
   const kernels::Table& t = kernels::Best();
-  EachBlock(m, n, k, [&](int64_t row, int64_t rows, int64_t j, int64_t columns, float* packed) {
-    t.pack_columns(other + j, n, static_cast<int>(columns), static_cast<int>(k), packed);
-    t.gemm_transposed(from + row, m, static_cast<int>(rows), packed, static_cast<int>(columns), static_cast<int>(k), to + row * n + j, n, add);
+  EachBlock(m, n, std::min(k, kDepth), [&](int64_t row, int64_t rows, int64_t j, int64_t columns, float* packed) {
+    for (int64_t p = 0; p < k; p += kDepth) {
+      const int depth = static_cast<int>(std::min(kDepth, k - p));
+      t.pack_columns(other + p * n + j, n, static_cast<int>(columns), depth, packed);
+      t.gemm_transposed(from + p * m + row, m, static_cast<int>(rows), packed, static_cast<int>(columns), depth, to + row * n + j, n, add || p > 0);
+    }
   });
 }
 

@@ -71,9 +71,11 @@ TEST_P(Products, AreThoseOfLibTorch) {
   EXPECT_TRUE(torch::allclose(sum, whole + 1, 1e-4, 1e-3));
 }
 
-// Few rows and odd widths go to LibTorch; a depth beyond what is done at once; more columns than a block has.
+// Few rows and odd widths go to LibTorch; depths beyond what is packed at once, forward and back; more columns than a
+// block has.
 INSTANTIATE_TEST_SUITE_P(All, Products, testing::Values(Shape{1, 16, 16}, Shape{17, 16, 48}, Shape{100, 48, 7}, Shape{100, 7, 48}, Shape{333, 640, 272},
-                                                        Shape{250, 1040, 64}, Shape{64, 32, 1040}));
+                                                        Shape{250, 1040, 64}, Shape{64, 32, 1040},
+                                                        Shape{20, 16, 8208}, Shape{8208, 16, 16}));
 
 TEST(Fused, NormsRotationsAndGatesAreThoseOfLibTorch) {
   torch::manual_seed(4);

@@ -13,7 +13,6 @@ setting is looked for once, with fewer tokens, and named.
 
 Needs what bench/peer.py names.
 """
-import argparse
 import itertools
 import sys
 import tempfile
@@ -22,7 +21,7 @@ import time
 import torch
 from transformers import DynamicCache, StaticCache
 
-from peer import Peer, model_directory, report, swerve
+from peer import Peer, arguments, model_directory, report, swerve
 
 # name: scenes, group, prompt, new, dtypes, goals of Swerve over the peer
 CASES = {
@@ -118,15 +117,7 @@ def measure(name, dtype, args, work):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--swerve", required=True, help="the binary")
-    parser.add_argument("--only", choices=list(CASES), help="one model (default: both)")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--work", help="where the 2 GB of random weights are kept (default: a temporary directory)")
-    parser.add_argument("--out", help="JSON file to write")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    args = arguments(__doc__, CASES)
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         for name in [args.only] if args.only else CASES:

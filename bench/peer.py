@@ -2,12 +2,12 @@
 
 Needs torch, transformers 5.23, safetensors and numpy (PyPI).
 """
+import argparse
 import json
 import os
 import pathlib
 import subprocess
 import sys
-import time
 
 import numpy as np
 import torch
@@ -70,21 +70,25 @@ def swerve(binary, *args):
     return json.loads(done.stdout)
 
 
-def seconds(work, repeats):
-    """The least of `repeats` runs."""
-    best = float("inf")
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        best = min(best, time.perf_counter() - start)
-    return best
-
-
 def machine():
     with open("/proc/cpuinfo", encoding="ascii") as info:
         flags = next(line for line in info if line.startswith("flags")).split()
     wide = [f for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f in flags]
     return f"{os.cpu_count()} cores, {' '.join(wide)}, torch {torch.__version__}"
+
+
+def arguments(documentation, models):
+    """What both benches take, parsed."""
+    parser = argparse.ArgumentParser(description=documentation.splitlines()[0])
+    parser.add_argument("--swerve", required=True, help="the binary")
+    parser.add_argument("--only", choices=list(models), help="one model (default: both)")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--work", help="where the 2 GB of random weights are kept (default: a temporary directory)")
+    parser.add_argument("--out", help="JSON file to write")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    return args
 
 
 def report(rows, columns, out):

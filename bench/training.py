@@ -14,7 +14,6 @@ prompt once for the answers that share it, so it runs each row whole.
 
 Needs what bench/peer.py names.
 """
-import argparse
 import gc
 import sys
 import tempfile
@@ -22,7 +21,7 @@ import time
 
 import torch
 
-from peer import Peer, model_directory, report, swerve
+from peer import Peer, arguments, model_directory, report, swerve
 
 CASES = {"demo": dict(sequences=32, prompt=220, new=140, micro=[32, 16, 8], groups=[8, 1], warm=1),
          "qwen05": dict(sequences=8, prompt=220, new=140, micro=[8, 4], groups=[8], warm=0)}
@@ -98,15 +97,7 @@ def measure(name, group, args, work):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--swerve", required=True, help="the binary")
-    parser.add_argument("--only", choices=list(CASES), help="one model (default: both)")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--work", help="where the 2 GB of random weights are kept (default: a temporary directory)")
-    parser.add_argument("--out", help="JSON file to write")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    args = arguments(__doc__, CASES)
     with tempfile.TemporaryDirectory() as scratch:
         rows = [measure(name, group, args, args.work or scratch) for name in ([args.only] if args.only else CASES) for group in CASES[name]["groups"]]
     report(rows, [("model", lambda r: r["model"]), ("rows a prompt", lambda r: str(r["group"])), ("swerve, tokens/s", lambda r: f"{r['swerve']:,.0f}"),

@@ -74,6 +74,9 @@ void GrpcServer::Shutdown(absl::Duration grace) {
   if (server_ == nullptr || shut_down_.exchange(true)) return;
   SetNotServing();
   health_.End();
+  for (const GrpcService& entry : services_) {
+    if (entry.ending) entry.ending();
+  }
   server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
   server_->Wait();
   for (const GrpcService& entry : services_) {

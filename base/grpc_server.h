@@ -23,14 +23,15 @@ struct GrpcService {
   grpc::Service* service = nullptr;  // null: `prepare` registers it
   std::string name;
   // For one with its own completion queue, which gRPC allows one server only: called before a server is built (again
-  // when another port is tried), once it serves, and once no call arrives any more, with the server still there for
-  // those that have not ended: blocks until they have. May be empty.
+  // when another port is tried), once it serves, when the server is about to shut down (calls without an end must end
+  // soon), and once no call arrives any more, with the server still there for those that have not ended: blocks until
+  // they have. May be empty.
   std::function<void(grpc::ServerBuilder&)> prepare;
-  std::function<void()> started, ended;
+  std::function<void()> started, ending, ended;
 };
 template <typename Definition>
 GrpcService Serving(typename Definition::Service* implementation) {
-  return {implementation, Definition::service_full_name(), nullptr, nullptr, nullptr};
+  return {implementation, Definition::service_full_name(), nullptr, nullptr, nullptr, nullptr};
 }
 
 class GrpcServer {

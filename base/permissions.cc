@@ -16,6 +16,7 @@ constexpr Permission kPermissions[] = {
     {"/swerve.v1.Orchestrator/Drain", "admin", /*admin_token=*/true},
     {"/swerve.v1.RewardService/ScoreGroup", "rollout client"},
     {"/swerve.v1.RewardBatchService/ScoreGroups", "rollout client"},
+    {"/swerve.v1.RewardBatchService/ScoreStream", "rollout client"},
     {"/swerve.v1.TeacherGateway/Diagnose", "rollout"},
     {"/swerve.v1.TeacherAdmin/*", "admin", /*admin_token=*/true},
     {"/grpc.health.v1.Health/*", "*"},

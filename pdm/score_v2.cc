@@ -62,22 +62,21 @@ void SetExtendedComfort(std::optional<double> ec, ScoreV2* score) {
   score->epdms = Epdms(score->filtered, *ec);
 }
 
-v1::SubScores ToSubScores(const ScoreV2& score) {
-  v1::SubScores out;
+void FillSubScores(const ScoreV2& score, v1::SubScores* out) {
   const SubScoresV2& s = score.raw;
-  out.set_nc(s.nc);
-  out.set_dac(s.dac);
-  out.set_ddc(s.ddc);
-  out.set_ep(s.ep);
-  out.set_ttc(s.ttc);
-  out.set_comfort(s.hc);
-  out.set_pdms(score.pdm_score);
-  out.set_tlc(s.tlc);
-  out.set_lk(s.lk);
-  if (score.ec.has_value()) out.set_ec(*score.ec);
-  out.set_epdms(score.epdms);
+  out->set_nc(s.nc);
+  out->set_dac(s.dac);
+  out->set_ddc(s.ddc);
+  out->set_ep(s.ep);
+  out->set_ttc(s.ttc);
+  out->set_comfort(s.hc);
+  out->set_pdms(score.pdm_score);
+  out->set_tlc(s.tlc);
+  out->set_lk(s.lk);
+  if (score.ec.has_value()) out->set_ec(*score.ec);
+  out->set_epdms(score.epdms);
   const auto forgive = [&](const char* name, double before, double after) {
-    if (before != after) out.add_forgiven(name);
+    if (before != after) out->add_forgiven(name);
   };
   const SubScoresV2& filtered = score.filtered;
   forgive("nc", s.nc, filtered.nc);
@@ -86,7 +85,6 @@ v1::SubScores ToSubScores(const ScoreV2& score) {
   forgive("tlc", s.tlc, filtered.tlc);
   forgive("ttc", s.ttc, filtered.ttc);
   forgive("lk", s.lk, filtered.lk);
-  return out;
 }
 
 ScoreV2 ScoreTrajectoryV2(const PreparedScene& scene, absl::Span<const Pose2> poses, const PreviousPlan* previous,
@@ -94,8 +92,12 @@ ScoreV2 ScoreTrajectoryV2(const PreparedScene& scene, absl::Span<const Pose2> po
   return std::move(ScoreTrajectoriesV2(scene, {&poses, 1}, {&previous, 1}, want_facts)[0]);
 }
 
-std::vector<ScoreV2> ScoreTrajectoriesV2(const PreparedScene& scene, absl::Span<const absl::Span<const Pose2>> plans,
-                                         absl::Span<const PreviousPlan* const> previous, bool want_facts) {
+namespace {
+
+// `facts(k, score)`: of plan k, called where they are wanted.
+template <class Facts>
+std::vector<ScoreV2> ScoreAll(const PreparedScene& scene, absl::Span<const absl::Span<const Pose2>> plans,
+                              absl::Span<const PreviousPlan* const> previous, Facts facts) {
   std::vector<ScoreV2> out;
   out.reserve(plans.size());
   const Metrics* human = scene.human().has_value() ? &*scene.human() : nullptr;
@@ -111,10 +113,23 @@ std::vector<ScoreV2> ScoreTrajectoriesV2(const PreparedScene& scene, absl::Span<
       ec = now.Comfortable(before->features) ? 1.0 : 0.0;
     }
     out.push_back(AssembleV2(scene.reference(), *c.metrics, human, ec));
-    if (want_facts) MakeFacts(scene, *c.motion, *c.metrics, *c.trace, &out.back().facts);
+    if (v1::FailureFacts* const to = facts(c.index, out.back())) MakeFacts(scene, *c.motion, *c.metrics, *c.trace, to);
     out.back().trace = std::move(*c.trace);
   });
   return out;
+}
+
+}  // namespace
+
+std::vector<ScoreV2> ScoreTrajectoriesV2(const PreparedScene& scene, absl::Span<const absl::Span<const Pose2>> plans,
+                                         absl::Span<const PreviousPlan* const> previous, bool want_facts) {
+  return ScoreAll(scene, plans, previous, [&](size_t, ScoreV2& score) { return want_facts ? &score.facts : nullptr; });
+}
+
+std::vector<ScoreV2> ScoreTrajectoriesV2(const PreparedScene& scene, absl::Span<const absl::Span<const Pose2>> plans,
+                                         absl::Span<const PreviousPlan* const> previous,
+                                         absl::FunctionRef<v1::FailureFacts*(size_t)> facts_of) {
+  return ScoreAll(scene, plans, previous, [&](size_t k, ScoreV2&) { return facts_of(k); });
 }
 
 }  // namespace swerve::pdm

@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/types/span.h"
 #include "pdm/prepared_scene.h"
 #include "pdm/types.h"
@@ -50,8 +51,8 @@ std::optional<PreviousPlan> SimulatePrevious(const v1::Scene& scene, absl::Span<
 std::optional<PreviousPlan> SimulatePrevious(const v1::EgoState& ego, int64_t time_us,
                                              absl::Span<const Pose2> prev_poses);
 
-// As a message: what the trajectory did itself, epdms after the filter. Of a valid score.
-v1::SubScores ToSubScores(const ScoreV2& score);
+// As a message, which must be empty: what the trajectory did itself, epdms after the filter. Of a valid score.
+void FillSubScores(const ScoreV2& score, v1::SubScores* out);
 
 // Scores from metrics. `human`: of the human's trajectory, null where there is no filter; `ec`: empty without a
 // previous frame.
@@ -67,6 +68,12 @@ ScoreV2 ScoreTrajectoryV2(const PreparedScene& scene, absl::Span<const Pose2> po
 // What else is in `plans` does not change a bit of any score.
 std::vector<ScoreV2> ScoreTrajectoriesV2(const PreparedScene& scene, absl::Span<const absl::Span<const Pose2>> plans,
                                          absl::Span<const PreviousPlan* const> previous = {}, bool want_facts = false);
+
+// The same, with the facts where facts_of(k) says for plan k, which is asked only where there are any. Messages in an arena
+// would have to copy them otherwise.
+std::vector<ScoreV2> ScoreTrajectoriesV2(const PreparedScene& scene, absl::Span<const absl::Span<const Pose2>> plans,
+                                         absl::Span<const PreviousPlan* const> previous,
+                                         absl::FunctionRef<v1::FailureFacts*(size_t)> facts_of);
 
 }  // namespace swerve::pdm
 

@@ -26,6 +26,7 @@ struct RewardMetrics {
   prometheus::Counter& candidates = metrics::Counter("swerve_reward_candidates_total", "Candidates scored");
   prometheus::Gauge& queue = metrics::Gauge("swerve_reward_queue_groups", "Groups waiting for a scoring thread");
   prometheus::Gauge& queue_bytes = metrics::Gauge("swerve_reward_queue_bytes", "Size of the groups that wait");
+  prometheus::Gauge& streams = metrics::Gauge("swerve_reward_streams", "Streams of groups that are open");
   prometheus::Counter& cache_hits = metrics::Counter("swerve_reward_cache_hits_total", "Scenes found prepared");
   prometheus::Counter& cache_misses = metrics::Counter("swerve_reward_cache_misses_total", "Scenes by id that had to be prepared");
   prometheus::Gauge& cache_bytes = metrics::Gauge("swerve_reward_cache_bytes", "Memory of the prepared scenes kept");

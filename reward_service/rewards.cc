@@ -60,13 +60,13 @@ void ScoreByV2(const RewardTarget& target, absl::Span<const v1::ScoreCandidate* 
     previous[k] = pdm::SimulatePrevious(*target.previous, target.scene->time_us(), ToPoses(c.prev_poses()));
     if (previous[k].has_value()) before[k] = &*previous[k];
   }
-  std::vector<pdm::ScoreV2> scores = pdm::ScoreTrajectoriesV2(*target.scene, plans, before, /*want_facts=*/true);
+  const std::vector<pdm::ScoreV2> scores = pdm::ScoreTrajectoriesV2(
+      *target.scene, plans, before, [&](size_t k) { return rewards[parsed[k]]->mutable_facts(); });
   for (size_t k = 0; k < scores.size(); ++k) {
     v1::Reward& reward = *rewards[parsed[k]];
     reward.set_invalid(scores[k].invalid);
     if (scores[k].invalid != v1::INVALID_REASON_UNSPECIFIED) continue;
-    *reward.mutable_scores() = pdm::ToSubScores(scores[k]);
-    *reward.mutable_facts() = std::move(scores[k].facts);
+    pdm::FillSubScores(scores[k], reward.mutable_scores());
     reward.set_traj(reward.scores().epdms());
   }
 }

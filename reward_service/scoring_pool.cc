@@ -68,20 +68,28 @@ void ScoringPool::Submit(Call call) {
   job->arrival = options_.now();
   job->deadline = job->arrival + std::min(call.timeout, options_.deadline);
   job->call = std::move(call);
-  const int candidates = job->call.request->candidates_size() + job->call.request->peers_size();
-  const absl::Status status =
-      candidates > options_.max_candidates
-          ? absl::InvalidArgumentError(absl::StrCat("candidates: ", candidates, " in one group, at most ",
-                                                    options_.max_candidates, " (reward.max_candidates)"))
-          : Enqueue(job);
+  absl::Status status;
+  if (job->call.request != nullptr) status = CheckSize(*job->call.request);
+  if (status.ok()) status = Enqueue(job);
   if (!status.ok()) Answer(*job, status);
+}
+
+absl::Status ScoringPool::CheckSize(const v1::ScoreGroupRequest& request) const {
+  const int candidates = request.candidates_size() + request.peers_size();
+  if (candidates <= options_.max_candidates) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("candidates: ", candidates, " in one group, at most ",
+                                                 options_.max_candidates, " (reward.max_candidates)"));
 }
 
 absl::StatusOr<v1::ScoreGroupReply> ScoringPool::Score(const v1::ScoreGroupRequest& request, absl::Duration timeout) {
   v1::ScoreGroupReply reply;
   absl::Status status;
   absl::Notification done;
-  Submit({&request, &reply, static_cast<int64_t>(request.ByteSizeLong()), timeout, nullptr, [&](const absl::Status& s) {
+  Submit({.request = &request,
+          .reply = &reply,
+          .bytes = static_cast<int64_t>(request.ByteSizeLong()),
+          .timeout = timeout,
+          .done = [&](const absl::Status& s) {
             status = s;
             done.Notify();
           }});
@@ -243,8 +251,9 @@ void ScoringPool::Begin(const JobPtr& job) {
   job->begun = options_.now();
   RewardMetrics::Get().queue_seconds.Observe(absl::ToDoubleSeconds(job->begun - job->arrival));
   const absl::Status status = Prepare(*job);
+  if (!status.ok()) return Answer(*job, status);
   const int n = job->call.request->candidates_size();
-  if (!status.ok() || n == 0) return Answer(*job, status);
+  if (n == 0) return Answer(*job, status);
   if (n <= kChunk) {  // nothing to share
     job->next = n;
     job->outstanding = 1;
@@ -257,6 +266,10 @@ void ScoringPool::Begin(const JobPtr& job) {
 
 absl::Status ScoringPool::Prepare(Job& job) {
   SWERVE_RETURN_IF_ERROR(GoOn(job));
+  if (job.call.open) {
+    SWERVE_RETURN_IF_ERROR(job.call.open(&job.call));
+    SWERVE_RETURN_IF_ERROR(CheckSize(*job.call.request));
+  }
   const v1::ScoreGroupRequest& request = *job.call.request;
   SWERVE_ASSIGN_OR_RETURN(const pdm::Rules rules, RulesOf(request.pdm_rules(), options_.pdm_rules));
   switch (request.source_case()) {
@@ -332,7 +345,7 @@ void ScoringPool::Answer(Job& job, const absl::Status& status) {
   RewardMetrics& metrics = RewardMetrics::Get();
   (status.ok() ? metrics.groups_ok : RewardMetrics::Groups(absl::StatusCodeToString(status.code()))).Increment();
   metrics.group_seconds.Observe(absl::ToDoubleSeconds(options_.now() - job.arrival));
-  if (!status.ok()) job.call.reply->Clear();
+  if (!status.ok() && job.call.reply != nullptr) job.call.reply->Clear();
   job.call.done(status);
 }
 

@@ -50,6 +50,8 @@ class ScoringPool {
   struct Call {
     const v1::ScoreGroupRequest* request = nullptr;  // must live until `done` is called, as must:
     v1::ScoreGroupReply* reply = nullptr;            // empty; filled where `done` says OK, empty again where it does not
+    // Where it is given, the two are null: called at most once, on the thread that takes the group, to set them.
+    std::function<absl::Status(Call*)> open;
     int64_t bytes = 0;                               // size of the request, for reward.max_queue_mb
     absl::Duration timeout = absl::InfiniteDuration();
     std::function<bool()> cancelled;  // may be empty; cheap and thread-safe, not called after `done`
@@ -85,6 +87,7 @@ class ScoringPool {
   void Attend() ABSL_LOCKS_EXCLUDED(mu_);
   void Begin(const JobPtr& job) ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status Prepare(Job& job);
+  absl::Status CheckSize(const v1::ScoreGroupRequest& request) const;
   absl::Status ScoreSome(Job& job, int begin, int end);
   void Settle(const JobPtr& job, const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status GoOn(const Job& job) const;

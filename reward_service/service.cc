@@ -1,70 +1,157 @@
 #include "reward_service/service.h"
 
-#include <google/protobuf/arena.h>
-
 #include <optional>
 #include <string>
 #include <utility>
 
+#include "reward_service/metrics.h"
 #include "reward_service/retry_hint.h"
 
 namespace swerve {
 namespace {
 
-constexpr int kExpected = 64;          // calls that may arrive between two looks
-constexpr int kLook = 64;              // events handled in one look
-constexpr size_t kSpare = 256;         // ended calls kept for the next ones
-constexpr size_t kArenaBytes = 32768;  // of a group of 16 with its answer; larger ones take more, and give it back
+constexpr int kExpected = 64;        // calls that may arrive between two looks
+constexpr int kExpectedStreams = 8;  // the same of streams
+constexpr int kLook = 64;            // events handled in one look
+constexpr size_t kSpare = 256;       // ended calls kept for the next ones
 
 gpr_timespec Past() { return gpr_inf_past(GPR_CLOCK_MONOTONIC); }
 
-google::protobuf::ArenaOptions ArenaIn(char* block, size_t size) {
-  google::protobuf::ArenaOptions options;
-  options.initial_block = block;
-  options.initial_block_size = size;
-  return options;
-}
-
-bool Parse(grpc::ByteBuffer* bytes, google::protobuf::Message* request) {
-  grpc::ProtoBufferReader reader(bytes);
-  return reader.status().ok() && request->ParseFromZeroCopyStream(&reader);
-}
-
-grpc::ByteBuffer Serialize(const google::protobuf::Message& reply) {
-  grpc::Slice slice(reply.ByteSizeLong());
-  // The slice is this function's alone until it is in the buffer.
-  reply.SerializeWithCachedSizesToArray(const_cast<uint8_t*>(slice.begin()));
-  return grpc::ByteBuffer(&slice, 1);
-}
-
 }  // namespace
 
-struct RewardService::Call {
-  Call() : arena(ArenaIn(block, sizeof block)) {}
+class RewardService::Call {
+ public:
+  explicit Call(RewardService* service) : service_(*service) {}
+  // Waits for a caller. The queue's from here on, until Forget.
+  void Expect(Method method);
+  void Forget() { rpc_.reset(); }
 
+ private:
   struct Rpc {
     Rpc() : responder(&context) {}  // by hand: clang knows no default initializers before the class ends
     grpc::ServerContext context;
     grpc::ServerAsyncResponseWriter<grpc::ByteBuffer> responder;
     grpc::ByteBuffer bytes;
   };
-  template <class Request, class Reply>
-  void MakeMessages() {
-    request = google::protobuf::Arena::CreateMessage<Request>(&arena);
-    reply = google::protobuf::Arena::CreateMessage<Reply>(&arena);
+  struct Part {  // of a call of several groups
+    AskedGroup asked;
+    grpc::Slice answer;
+  };
+
+  void Arrived(bool ok);
+  void Ended(bool);
+  void Answered(bool) { Release(); }
+  void ScoreGroup(grpc::Slice message, absl::Duration left);
+  void ScoreGroups(const grpc::Slice& message, absl::Duration left);
+  void Submit(AskedGroup* asked, absl::Duration left, std::function<void(const absl::Status&)> done);
+  void Finish(const absl::Status& status, grpc::Slice* slices, size_t n);
+  // One of the two events that end a call.
+  void Release() {
+    if (events_.fetch_sub(1) == 1) service_.Forget(this, true);
   }
 
-  Method method = Method::kScoreGroup;
-  std::optional<Rpc> rpc;
-  std::atomic<bool> gone{false};  // the caller
-  std::atomic<int> events{2};     // of kAnswered and kEnded, those that have not come
-  Tag arrived{this, Step::kArrived}, answered{this, Step::kAnswered}, ended{this, Step::kEnded};
-  alignas(64) char block[kArenaBytes];
-  google::protobuf::Arena arena;
-  google::protobuf::Message* request = nullptr;  // in the arena, as is:
-  google::protobuf::Message* reply = nullptr;
-  std::atomic<int> groups{0};  // not answered yet
+  RewardService& service_;
+  Method method_ = Method::kScoreGroup;
+  std::optional<Rpc> rpc_;
+  std::atomic<bool> gone_{false};  // the caller
+  std::atomic<int> events_{2};     // of Answered and Ended, those that have not come
+  MemberTag<Call> arrived_tag_{this, &Call::Arrived}, answered_tag_{this, &Call::Answered}, ended_tag_{this, &Call::Ended};
+  AskedGroup group_;
+  std::vector<Part> parts_;
+  std::atomic<size_t> left_{0};  // of parts_, not answered yet
 };
+
+void RewardService::Call::Expect(Method method) {
+  method_ = method;
+  gone_ = false;
+  events_ = 2;
+  Rpc& rpc = rpc_.emplace();
+  rpc.context.AsyncNotifyWhenDone(&ended_tag_);
+  grpc::ServerCompletionQueue* const q = service_.queue_.get();
+  if (method == Method::kScoreGroup) {
+    service_.group_method_->RequestScoreGroup(&rpc.context, &rpc.bytes, &rpc.responder, q, q, &arrived_tag_);
+  } else {
+    service_.batch_methods_->RequestScoreGroups(&rpc.context, &rpc.bytes, &rpc.responder, q, q, &arrived_tag_);
+  }
+}
+
+void RewardService::Call::Arrived(bool ok) {
+  if (!ok) return service_.Forget(this, false);  // the server shuts down; Ended does not come either
+  {
+    absl::MutexLock lock(&service_.mu_);
+    ++service_.running_;
+  }
+  service_.Expect(method_);
+  grpc::Slice message = OnePiece(rpc_->bytes);
+  rpc_->bytes.Clear();
+  // The caller's deadline is on the system clock; what is left of it counts from the groups' arrival.
+  const absl::Duration left = absl::FromChrono(rpc_->context.deadline()) - absl::Now();
+  if (method_ == Method::kScoreGroup) {
+    ScoreGroup(std::move(message), left);
+  } else {
+    ScoreGroups(message, left);
+  }
+}
+
+void RewardService::Call::Ended(bool) {
+  gone_ = rpc_->context.IsCancelled();
+  Release();
+}
+
+void RewardService::Call::Submit(AskedGroup* asked, absl::Duration left, std::function<void(const absl::Status&)> done) {
+  service_.pool_->Submit({.open = [this, asked](ScoringPool::Call* call) { return asked->Open(&service_.slots_, call); },
+                          .bytes = asked->bytes(),
+                          .timeout = left,
+                          .cancelled = [this] { return gone_.load(); },
+                          .done = std::move(done)});
+}
+
+void RewardService::Call::ScoreGroup(grpc::Slice message, absl::Duration left) {
+  const absl::string_view bytes = View(message);
+  group_.Ask(std::move(message), bytes);
+  Submit(&group_, left, [this](const absl::Status& status) {
+    if (!status.ok()) {
+      group_.Drop(&service_.slots_);
+      return Finish(status, nullptr, 0);
+    }
+    grpc::Slice reply = group_.Reply(&service_.slots_);
+    Finish(status, &reply, 1);
+  });
+}
+
+void RewardService::Call::ScoreGroups(const grpc::Slice& message, absl::Duration left) {
+  std::vector<GroupBytes> groups;
+  if (!SplitGroups(View(message), &groups)) {
+    return Finish(absl::InvalidArgumentError(absl::StrCat("the ", message.size(), " bytes are no ",
+                                                          v1::ScoreGroupsRequest::descriptor()->full_name())),
+                  nullptr, 0);
+  }
+  if (groups.empty()) return Finish(absl::OkStatus(), nullptr, 0);
+  parts_ = std::vector<Part>(groups.size());
+  left_ = groups.size();
+  for (size_t i = 0, n = groups.size(); i < n; ++i) {  // the call may end once the last has been submitted
+    Part& part = parts_[i];
+    part.asked.Ask(message, groups[i].group);
+    Submit(&part.asked, left, [this, &part](const absl::Status& status) {
+      part.answer = part.asked.Answer(status, 0, &service_.slots_);
+      if (left_.fetch_sub(1) != 1) return;
+      std::vector<grpc::Slice> answers;
+      for (Part& p : parts_) answers.push_back(std::move(p.answer));
+      parts_.clear();
+      Finish(absl::OkStatus(), answers.data(), answers.size());
+    });
+  }
+}
+
+void RewardService::Call::Finish(const absl::Status& status, grpc::Slice* slices, size_t n) {
+  auto& responder = rpc_->responder;
+  if (status.ok()) return responder.Finish(grpc::ByteBuffer(slices, n), grpc::Status::OK, &answered_tag_);
+  if (const auto delay = RetryAfter(status)) {
+    // Clients with a retry policy in their service config obey this by themselves.
+    rpc_->context.AddTrailingMetadata("grpc-retry-pushback-ms", std::to_string(absl::ToInt64Milliseconds(*delay)));
+  }
+  responder.FinishWithError(ToGrpcWithHint(status), &answered_tag_);
+}
 
 RewardService::RewardService(ScoringPool* pool) : pool_(pool) {}
 RewardService::~RewardService() = default;
@@ -73,19 +160,29 @@ std::vector<GrpcService> RewardService::registrations() {
   const auto started = [this] {
     for (int i = 0; i < kExpected; ++i) Expect(Method::kScoreGroup);
     for (int i = 0; i < kExpected; ++i) Expect(Method::kScoreGroups);
+    for (int i = 0; i < kExpectedStreams; ++i) ExpectStream();
     pool_->Serve(this);
   };
-  return {{nullptr, v1::RewardService::service_full_name(),
-           [this](grpc::ServerBuilder& builder) { Prepare(builder); }, started, [this] { End(); }},
-          {nullptr, v1::RewardBatchService::service_full_name(), nullptr, nullptr, nullptr}};  // with the other
+  GrpcService service{.name = v1::RewardService::service_full_name()};
+  service.prepare = [this](grpc::ServerBuilder& builder) { Prepare(builder); };
+  service.started = started;
+  service.ending = [this] { Close(); };
+  service.ended = [this] { End(); };
+  return {service, {.name = v1::RewardBatchService::service_full_name()}};  // that one with the other
 }
 
 void RewardService::Prepare(grpc::ServerBuilder& builder) {
   group_method_ = std::make_unique<GroupMethod>();
-  groups_method_ = std::make_unique<GroupsMethod>();
+  batch_methods_ = std::make_unique<BatchMethods>();
   builder.RegisterService(group_method_.get());
-  builder.RegisterService(groups_method_.get());
+  builder.RegisterService(batch_methods_.get());
   queue_ = builder.AddCompletionQueue();
+}
+
+void RewardService::Close() {
+  absl::MutexLock lock(&mu_);
+  closed_ = true;
+  for (GroupStream* stream : streams_) stream->Close();  // none ends meanwhile, since Gone waits for the lock
 }
 
 void RewardService::End() {
@@ -97,28 +194,32 @@ void RewardService::End() {
   pool_->Leave([this] { queue_->Shutdown(); });
   void* tag;
   bool ok;
-  while (queue_->Next(&tag, &ok)) Handle(tag, ok);
+  while (queue_->Next(&tag, &ok)) static_cast<QueueTag*>(tag)->Happened(ok);
 }
 
 void RewardService::Poll() {
   void* tag;
   bool ok;
   for (int i = 0; i < kLook && queue_->AsyncNext(&tag, &ok, Past()) == grpc::CompletionQueue::GOT_EVENT; ++i) {
-    Handle(tag, ok);
+    static_cast<QueueTag*>(tag)->Happened(ok);
   }
+  FlushStreams();
 }
 
 void RewardService::Wait() {
+  FlushStreams();
   void* tag;
   bool ok;
   if (!queue_->Next(&tag, &ok)) return;
-  Handle(tag, ok);
+  static_cast<QueueTag*>(tag)->Happened(ok);
   Poll();
 }
 
 void RewardService::Wake() {
-  if (!woken_.exchange(true)) alarm_.Set(queue_.get(), Past(), &wake_);
+  if (!woken_.exchange(true)) alarm_.Set(queue_.get(), Past(), &woken_tag_);
 }
+
+void RewardService::Woken(bool) { woken_ = false; }
 
 void RewardService::Expect(Method method) {
   std::unique_ptr<Call> call;
@@ -129,111 +230,59 @@ void RewardService::Expect(Method method) {
       spare_.pop_back();
     }
   }
-  if (call == nullptr) call = std::make_unique<Call>();
-  Call* const c = call.release();  // the queue's, until it ends
-  c->method = method;
-  Call::Rpc& rpc = c->rpc.emplace();
-  rpc.context.AsyncNotifyWhenDone(&c->ended);
-  grpc::ServerCompletionQueue* const q = queue_.get();
-  if (method == Method::kScoreGroup) {
-    group_method_->RequestScoreGroup(&rpc.context, &rpc.bytes, &rpc.responder, q, q, &c->arrived);
-  } else {
-    groups_method_->RequestScoreGroups(&rpc.context, &rpc.bytes, &rpc.responder, q, q, &c->arrived);
-  }
+  if (call == nullptr) call = std::make_unique<Call>(this);
+  call.release()->Expect(method);
 }
 
-void RewardService::Handle(void* tag, bool ok) {
-  const Tag& t = *static_cast<Tag*>(tag);
-  if (t.call == nullptr) {
-    woken_ = false;
-    return;
-  }
-  switch (t.step) {
-    case Step::kArrived:
-      if (!ok) return Forget(t.call);  // the server shuts down; kEnded does not come either
-      {
-        absl::MutexLock lock(&mu_);
-        ++running_;
-      }
-      Expect(t.call->method);
-      return Begin(t.call);
-    case Step::kEnded:
-      t.call->gone = t.call->rpc->context.IsCancelled();
-      return Release(t.call);
-    case Step::kAnswered:
-      return Release(t.call);
-  }
-}
-
-void RewardService::Begin(Call* call) {
-  Call::Rpc& rpc = *call->rpc;
-  if (call->method == Method::kScoreGroup) {
-    call->MakeMessages<v1::ScoreGroupRequest, v1::ScoreGroupReply>();
-  } else {
-    call->MakeMessages<v1::ScoreGroupsRequest, v1::ScoreGroupsReply>();
-  }
-  const auto bytes = static_cast<int64_t>(rpc.bytes.Length());
-  if (!Parse(&rpc.bytes, call->request)) {
-    return Answer(call, absl::InvalidArgumentError(absl::StrCat("the ", bytes, " bytes are no ", call->request->GetTypeName())));
-  }
-  rpc.bytes.Clear();
-  // The caller's deadline is on the system clock; what is left of it counts from the groups' arrival.
-  const absl::Duration left = absl::FromChrono(rpc.context.deadline()) - absl::Now();
-  if (call->method == Method::kScoreGroup) {
-    ScoreGroup(call, bytes, left);
-  } else {
-    ScoreGroups(call, bytes, left);
-  }
-}
-
-void RewardService::ScoreGroup(Call* call, int64_t bytes, absl::Duration left) {
-  pool_->Submit({static_cast<const v1::ScoreGroupRequest*>(call->request),
-                 static_cast<v1::ScoreGroupReply*>(call->reply), bytes, left, [call] { return call->gone.load(); },
-                 [this, call](const absl::Status& status) { Answer(call, status); }});
-}
-
-void RewardService::ScoreGroups(Call* call, int64_t bytes, absl::Duration left) {
-  const auto& groups = static_cast<const v1::ScoreGroupsRequest*>(call->request)->groups();
-  auto* const answers = static_cast<v1::ScoreGroupsReply*>(call->reply)->mutable_answers();
-  const int n = groups.size();
-  if (n == 0) return Answer(call, absl::OkStatus());
-  call->groups = n;
-  for (int i = 0; i < n; ++i) answers->Add();
-  for (int i = 0; i < n; ++i) {  // the call may end once the last has been submitted
-    v1::GroupAnswer* const answer = answers->Mutable(i);
-    pool_->Submit({&groups[i], answer->mutable_reply(), bytes / n, left, [call] { return call->gone.load(); },
-                   [this, call, answer](const absl::Status& status) {
-                     if (!status.ok()) *answer->mutable_error() = ToRpcStatus(status);
-                     if (call->groups.fetch_sub(1) == 1) Answer(call, absl::OkStatus());
-                   }});
-  }
-}
-
-void RewardService::Answer(Call* call, const absl::Status& status) {
-  Call::Rpc& rpc = *call->rpc;
-  if (status.ok()) return rpc.responder.Finish(Serialize(*call->reply), grpc::Status::OK, &call->answered);
-  if (const auto delay = RetryAfter(status)) {
-    // Clients with a retry policy in their service config obey this by themselves.
-    rpc.context.AddTrailingMetadata("grpc-retry-pushback-ms", std::to_string(absl::ToInt64Milliseconds(*delay)));
-  }
-  rpc.responder.FinishWithError(ToGrpcWithHint(status), &call->answered);
-}
-
-void RewardService::Release(Call* call) {
-  if (call->events.fetch_sub(1) != 1) return;
-  Forget(call);
-  absl::MutexLock lock(&mu_);
-  --running_;
-}
-
-void RewardService::Forget(Call* call) {
+void RewardService::Forget(Call* call, bool arrived) {
   std::unique_ptr<Call> ended(call);
-  ended->rpc.reset();
-  ended->arena.Reset();
-  ended->gone = false;
-  ended->events = 2;
+  ended->Forget();
   absl::MutexLock lock(&mu_);
   if (spare_.size() < kSpare) spare_.push_back(std::move(ended));
+  if (arrived) --running_;
+}
+
+void RewardService::ExpectStream() {
+  auto* const stream = new GroupStream(this);  // the queue's, until Gone
+  grpc::ServerCompletionQueue* const q = queue_.get();
+  batch_methods_->RequestScoreStream(stream->context(), stream->line(), q, q, stream->arrived_tag());
+}
+
+void RewardService::Arrived(GroupStream* stream) {
+  {
+    absl::MutexLock lock(&mu_);
+    ++running_;
+    streams_.insert(stream);
+    RewardMetrics::Get().streams.Set(static_cast<double>(streams_.size()));
+    if (closed_) stream->Close();
+  }
+  ExpectStream();
+}
+
+void RewardService::HasAnswers(GroupStream* stream) {
+  absl::MutexLock lock(&flush_mu_);
+  with_answers_.push_back(stream);
+}
+
+void RewardService::FlushStreams() {
+  std::vector<GroupStream*> streams;
+  {
+    absl::MutexLock lock(&flush_mu_);
+    streams.swap(with_answers_);
+  }
+  for (GroupStream* stream : streams) stream->Flush();
+}
+
+void RewardService::Gone(std::unique_ptr<GroupStream> stream, bool arrived) {
+  if (!arrived) return;
+  {
+    absl::MutexLock lock(&mu_);
+    streams_.erase(stream.get());
+    RewardMetrics::Get().streams.Set(static_cast<double>(streams_.size()));
+  }
+  stream.reset();
+  absl::MutexLock lock(&mu_);
+  --running_;
 }
 
 }  // namespace swerve

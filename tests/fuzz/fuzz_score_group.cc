@@ -1,6 +1,8 @@
-// Bytes as ScoreGroupRequest, through the scoring pool: inline scenes, weights, rules and peers included.
+// Bytes as ScoreGroupRequest, through the scoring pool: inline scenes, weights, rules and peers included. The same bytes as a
+// message of a stream, which the service takes apart itself: what protobuf reads in them, where it reads anything.
 #include <cmath>
 
+#include "reward_service/asked_group.h"
 #include "reward_service/scoring_pool.h"
 #include "tests/fuzz/road.h"
 #include "tests/fuzz/score_everything.h"
@@ -17,9 +19,27 @@ ScoringPool* Pool() {
   });
   return &pool;
 }
+
+void TakeApart(absl::string_view bytes) {
+  std::vector<GroupBytes> groups;
+  std::vector<uint64_t> cancelled;
+  const bool split = SplitStreamed(bytes, &groups, &cancelled);
+  v1::ScoreStreamRequest message;
+  if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return;
+  Require(split);
+  Require(groups.size() == static_cast<size_t>(message.groups_size()));
+  Require(cancelled == std::vector<uint64_t>(message.cancelled().begin(), message.cancelled().end()));
+  for (size_t i = 0; i < groups.size(); ++i) {
+    const v1::StreamedGroup& want = message.groups(static_cast<int>(i));
+    Require(groups[i].id == want.id() && groups[i].timeout_ms == want.timeout_ms());
+    v1::ScoreGroupRequest group;  // the last one where there are several, which protobuf would merge
+    Require(group.ParseFromArray(groups[i].group.data(), static_cast<int>(groups[i].group.size())));
+  }
+}
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  TakeApart({reinterpret_cast<const char*>(data), size});
   v1::ScoreGroupRequest request;
   if (!request.ParseFromArray(data, static_cast<int>(size))) return 0;
   const auto reply = Pool()->Score(request);

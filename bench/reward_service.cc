@@ -1,9 +1,10 @@
 // What the reward service costs over the library: candidates per second in groups of 16 (or --group), facts included.
-//   bench_reward_service --binary build/release/swerve [--batch N] [--seconds S] [--rounds N] [--json FILE]
+//   bench_reward_service --binary build/release/swerve [--stream | --batch N] [--seconds S] [--rounds N] [--json FILE]
 // Library: ScoreGroup on one thread that is bound to core 0. Service: the real `swerve reward` with one scoring thread,
 // the whole process (transport, parsing, metrics) bound to core 0 too, while this process asks from core 1, over gRPC on
-// loopback, with requests serialised before; scenes by id. Both score the same groups; the service's answers are
-// compared with the library's byte for byte first. Medians over rounds in turn, since the machine's speed drifts.
+// loopback; scenes by id. A group a call or N a call, serialised before, or by --stream each group by itself through the
+// rollout workers' client, which writes and reads the messages meanwhile. Both score the same groups; the service's answers
+// are compared with the library's byte for byte first. Medians over rounds in turn, since the machine's speed drifts.
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -31,6 +32,7 @@
 #include "bench/process_cpu.h"
 #include "bench/scorer_scenes.h"
 #include "reward_service/rewards.h"
+#include "rollout_workers/reward_stream.h"
 #include "scenes/store.h"
 #include "swerve/v1/reward.pb.h"
 #include "swerve/v1/reward_batch.pb.h"
@@ -47,6 +49,7 @@ struct Options {
   double seconds = 0.25;
   int rounds = 25, group = 16, batch = 1, in_flight = 16, channels = 2, text = 300;
   std::string rules = "v1";
+  bool stream = false;
 };
 
 [[noreturn]] void Fail(const std::string& why) {
@@ -146,20 +149,24 @@ class Service {
     for (int i = 0; i < o.channels; ++i) {
       grpc::ChannelArguments arguments;
       arguments.SetInt("grpc.use_local_subchannel_pool", 1);
-      stubs_.push_back(std::make_unique<grpc::GenericStub>(
-          grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments)));
+      const auto channel = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+      stubs_.push_back(std::make_unique<grpc::GenericStub>(channel));
+      if (o.stream) streams_.push_back(std::make_unique<RewardStream>(channel));
     }
   }
   ~Service() {
+    streams_.clear();
     kill(pid_, SIGTERM);
     waitpid(pid_, nullptr, 0);
   }
   pid_t pid() const { return pid_; }
   grpc::GenericStub& stub(size_t i) { return *stubs_[i % stubs_.size()]; }
+  RewardStream* stream(size_t i) { return streams_.empty() ? nullptr : streams_[i % streams_.size()].get(); }
 
  private:
   pid_t pid_ = 0;
   std::vector<std::unique_ptr<grpc::GenericStub>> stubs_;
+  std::vector<std::unique_ptr<RewardStream>> streams_;
 };
 
 // A closed loop: each caller asks again when it has its answer.
@@ -187,16 +194,23 @@ class Callers {
     caller.context = std::make_unique<grpc::ClientContext>();
     caller.reply.Clear();
     const size_t group = next_++ % work_.bytes.size();
+    if (RewardStream* const stream = service_.stream(i)) {
+      stream->Ask(work_.requests[group], absl::Seconds(30), [this, i](RewardStream::Answer answer) {
+        Answered(i, answer.status());
+      });
+      return;
+    }
     service_.stub(i).UnaryCall(caller.context.get(), work_.method, {}, &work_.bytes[group], &caller.reply,
-                               [this, i](const grpc::Status& status) {
-                                 if (!status.ok()) Fail(status.error_message());
-                                 ++answered_;
-                                 if (CpuSeconds(CLOCK_MONOTONIC) >= end_) {
-                                   left_.DecrementCount();
-                                 } else {
-                                   Ask(i);
-                                 }
-                               });
+                               [this, i](const grpc::Status& status) { Answered(i, FromGrpc(status)); });
+  }
+  void Answered(size_t i, const absl::Status& status) {
+    if (!status.ok()) Fail(std::string(status.message()));
+    ++answered_;
+    if (CpuSeconds(CLOCK_MONOTONIC) >= end_) {
+      left_.DecrementCount();
+    } else {
+      Ask(i);
+    }
   }
   Service& service_;
   const Work& work_;
@@ -206,25 +220,37 @@ class Callers {
   std::vector<Caller> callers_;
 };
 
+std::string Bytes(const grpc::ByteBuffer& buffer) {
+  grpc::Slice all;
+  buffer.DumpToSingleSlice(&all);
+  return std::string(reinterpret_cast<const char*>(all.begin()), all.size());
+}
+
+// What the service says to work.bytes[i].
+std::string AnswerOf(Service& service, const Work& work, size_t i) {
+  if (RewardStream* const stream = service.stream(0)) {
+    return Need(stream->Score(work.requests[i], absl::Seconds(30))).SerializeAsString();
+  }
+  grpc::ClientContext context;
+  grpc::ByteBuffer reply;
+  absl::BlockingCounter done(1);
+  grpc::Status status;
+  service.stub(0).UnaryCall(&context, work.method, {}, &work.bytes[i], &reply,
+                            [&](const grpc::Status& s) { status = s, done.DecrementCount(); });
+  done.Wait();
+  if (!status.ok()) Fail(status.error_message());
+  return Bytes(reply);
+}
+
 void CompareAnswers(Service& service, const Work& work, const Options& o) {
   for (size_t i = 0; i < work.requests.size(); ++i) {
-    grpc::ClientContext context;
-    grpc::ByteBuffer reply;
-    absl::BlockingCounter done(1);
-    grpc::Status status;
-    service.stub(0).UnaryCall(&context, work.method, {}, &work.bytes[i], &reply,
-                              [&](const grpc::Status& s) { status = s, done.DecrementCount(); });
-    done.Wait();
-    if (!status.ok()) Fail(status.error_message());
-    grpc::Slice all;
-    reply.DumpToSingleSlice(&all);
     const auto of = [&](size_t k) {
       return Need(ScoreGroup(*work.targets[k], work.requests[k], work.requests[k].weights()));
     };
     v1::ScoreGroupsReply batch;
     for (int k = 0; k < o.batch; ++k) *batch.add_answers()->mutable_reply() = of((i + k) % work.requests.size());
     const std::string want = o.batch > 1 ? batch.SerializeAsString() : of(i).SerializeAsString();
-    if (std::string(reinterpret_cast<const char*>(all.begin()), all.size()) != want) {
+    if (AnswerOf(service, work, i) != want) {
       Fail(absl::StrCat("the service's answer about ", work.requests[i].scene_id(), " is not the library's"));
     }
   }
@@ -274,6 +300,7 @@ int Main(int argc, char** argv) {
   app.add_option("--rounds", o.rounds, "Measurements; medians count")->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--group", o.group, "Candidates per group")->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--batch", o.batch, "Groups per call; more than one: ScoreGroups")->capture_default_str()->check(CLI::PositiveNumber);
+  app.add_flag("--stream", o.stream, "Over ScoreStream, with the rollout workers' client")->excludes("--batch");
   app.add_option("--in-flight", o.in_flight, "Calls at once")->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--channels", o.channels, "Connections")->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--text", o.text, "Characters of a response's reasoning")->capture_default_str();
@@ -283,7 +310,7 @@ int Main(int argc, char** argv) {
   const Scenes scenes = LoadScenes();
   char name[] = "/tmp/swerve-bench-XXXXXX";
   const std::string root = mkdtemp(name);
-  ordered_json out = {{"group", o.group}, {"batch", o.batch}, {"in_flight", o.in_flight}, {"channels", o.channels}, {"rules", o.rules}};
+  ordered_json out = {{"group", o.group}, {"batch", o.batch}, {"stream", o.stream}, {"in_flight", o.in_flight}, {"channels", o.channels}, {"rules", o.rules}};
   out["light"] = Measure(scenes.light, o, root + "/light");
   out["heavy"] = Measure(scenes.heavy, o, root + "/heavy");
   std::filesystem::remove_all(root);

@@ -1,5 +1,9 @@
 #include "rollout_workers/grpc_clients.h"
 
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "rollout_workers/reward_stream.h"
 #include "swerve/v1/feedback.grpc.pb.h"
 #include "swerve/v1/orchestrator.grpc.pb.h"
 #include "swerve/v1/reward.grpc.pb.h"
@@ -23,17 +27,52 @@ absl::StatusOr<Reply> Unary(RoleChannel& line, absl::Duration timeout, const Req
   return reply;
 }
 
+// Groups go over one stream for all threads; alone where the service knows no streams, or where one is too large for it.
 class GrpcRewardClient final : public RewardClient {
  public:
   GrpcRewardClient(const RunDir& run, absl::Duration deadline, const RoleChannel::Options& options)
-      : deadline_(deadline), line_(run, "reward", options) {}
+      : deadline_(deadline), admin_token_(options.admin_token), line_(run, "reward", options) {}
+
   absl::StatusOr<v1::ScoreGroupReply> ScoreGroup(const v1::ScoreGroupRequest& request) override {
-    return Unary<v1::RewardService>(line_, deadline_, request, &v1::RewardService::StubInterface::ScoreGroup);
+    const bool small = request.ByteSizeLong() <= RewardStream::kMostBytes;
+    v1::ScoreGroupReply reply;
+    SWERVE_RETURN_IF_ERROR(line_.Call(
+        [&](const std::shared_ptr<grpc::Channel>& channel, grpc::ClientContext* context) {
+          if (const std::shared_ptr<RewardStream> stream = small ? StreamOn(channel) : nullptr) {
+            auto answer = stream->Score(request, absl::FromChrono(context->deadline()) - absl::Now());
+            if (answer.ok()) reply = *std::move(answer);
+            if (!absl::IsUnimplemented(answer.status())) return ToGrpc(answer.status());
+            NoStreamsOn(channel);
+          }
+          reply.Clear();
+          return v1::RewardService::NewStub(channel)->ScoreGroup(context, request, &reply);
+        },
+        deadline_));
+    return reply;
   }
 
  private:
+  // Null where there are none.
+  std::shared_ptr<RewardStream> StreamOn(const std::shared_ptr<grpc::Channel>& channel) ABSL_LOCKS_EXCLUDED(mu_) {
+    std::shared_ptr<RewardStream> before;  // ends outside the lock
+    absl::MutexLock lock(&mu_);
+    if (channel_ == channel && (stream_ == nullptr || !stream_->broken())) return stream_;
+    before = std::move(stream_);
+    channel_ = channel;
+    return stream_ = std::make_shared<RewardStream>(channel, admin_token_);
+  }
+  void NoStreamsOn(const std::shared_ptr<grpc::Channel>& channel) ABSL_LOCKS_EXCLUDED(mu_) {
+    std::shared_ptr<RewardStream> before;
+    absl::MutexLock lock(&mu_);
+    if (channel_ == channel) before = std::move(stream_);
+  }
+
   const absl::Duration deadline_;
+  const std::string admin_token_;
   RoleChannel line_;
+  absl::Mutex mu_;
+  std::shared_ptr<grpc::Channel> channel_ ABSL_GUARDED_BY(mu_);  // that stream_ is on
+  std::shared_ptr<RewardStream> stream_ ABSL_GUARDED_BY(mu_);    // null: the service there knows none
 };
 
 class GrpcTeacherClient final : public TeacherClient {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Load on the real reward service: 64 callers at once, among them slow, cancelling and oversized ones.
+"""Load on the real reward service: 64 callers at once, by calls, streams and HTTP, among them slow, cancelling and oversized ones.
 
-    PYTHONPATH=python .venv/bin/python bench/reward_load.py --binary build/release/swerve --seconds 60 --out load.json
+    .venv/bin/python bench/reward_load.py --binary build/release/swerve --seconds 60 --out load.json
 
 Every answer is compared, to the last bit, with what the service said to the same group when nobody else called. Lost is
 a call that ended without an answer or a typed refusal. Prints one JSON object; exit code 1 when an answer was wrong or
@@ -11,8 +11,10 @@ above that before half time.
 
 import argparse
 import collections
+import contextlib
 import json
 import os
+import pathlib
 import random
 import socket
 import subprocess
@@ -25,8 +27,11 @@ import urllib.request
 
 import grpc
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "python"))  # that of this checkout
+
 from swerve import Candidate, InfrastructureError, RequestError, RewardClient, SceneSet
 from swerve import _messages as messages
+from swerve._stream import Stream
 
 
 def rss_mib(pid, field="VmRSS"):
@@ -66,9 +71,9 @@ class Load:
             if problem and len(self.problems) < 20:
                 self.problems.append(problem)
 
-    def steady(self, rng, inline):
-        """A trainer: groups by id or inline, with the client's own retries."""
-        with RewardClient(self.addresses["grpc"], timeout=120) as client:
+    def steady(self, rng, inline, shared=None):
+        """A trainer: groups by id or inline, with the client's own retries; over the stream of those that share a client."""
+        with contextlib.nullcontext(shared) if shared else RewardClient(self.addresses["grpc"], timeout=120) as client:
             while not self.stop.is_set():
                 i = rng.randrange(len(self.groups))
                 scene, poses = self.groups[i]
@@ -82,6 +87,29 @@ class Load:
                     self.waits.append(time.monotonic() - began)
                 right = [s.message.SerializeToString() for s in scores] == self.expected[i]
                 self.count("right" if right else "wrong", None if right else f"group {i}")
+                if shared:
+                    self.count("right by stream" if right else "wrong by stream")
+
+    def leaving(self, rng):
+        """Asks for groups over a stream, cancels one and hangs up soon after."""
+        channel = grpc.insecure_channel(self.addresses["grpc"], options=[("grpc.use_local_subchannel_pool", 1)])
+        while not self.stop.is_set():
+            stream = Stream(channel)
+            ids = []
+            for _ in range(20):
+                scene, poses = self.groups[rng.randrange(len(self.groups))]
+                request = messages.ScoreGroupRequest(scene_id=scene.id)
+                for one in poses:
+                    candidate = request.candidates.add(parse=1)
+                    for x, y, heading in one:
+                        candidate.poses.add(x=x, y=y, heading=heading)
+                ids.append(stream.ask(request, 60)[0])
+            stream.cancel(ids[10])
+            time.sleep(rng.uniform(0, 0.01))
+            stream.close()
+            self.count("streams left")
+            time.sleep(0.05)
+        channel.close()
 
     def http(self, rng):
         while not self.stop.is_set():
@@ -155,20 +183,27 @@ class Load:
             self.count("slow")
 
     def run(self, pid):
+        shared = RewardClient(self.addresses["grpc"], timeout=120)
         kinds = ([lambda r: self.cancelling(r)] * 4 + [lambda r: self.slow(r)] * 4 + [lambda r: self.oversized(r)] * 2 +
-                 [lambda r: self.http(r)] * 8 + [lambda r: self.steady(r, True)] * 8)
+                 [lambda r: self.leaving(r)] * 2 + [lambda r: self.http(r)] * 8 +
+                 [lambda r: self.steady(r, True)] * 4 + [lambda r: self.steady(r, True, shared)] * 4 +
+                 [lambda r: self.steady(r, False, shared)] * 16)
         kinds += [lambda r: self.steady(r, False)] * (self.args.callers - len(kinds))
         memory = {"before": rss_mib(pid)}
         threads = [threading.Thread(target=kind, args=(random.Random(i),)) for i, kind in enumerate(kinds)]
         for thread in threads:
             thread.start()
-        memory["each twelfth"] = []
+        memory["floor of each twelfth"] = []
         for _ in range(12):
-            time.sleep(self.args.seconds / 12)
-            memory["each twelfth"].append(rss_mib(pid))
+            until, floor = time.monotonic() + self.args.seconds / 12, rss_mib(pid)
+            while time.monotonic() < until:
+                time.sleep(0.1)
+                floor = min(floor, rss_mib(pid))
+            memory["floor of each twelfth"].append(floor)
         self.stop.set()
         for thread in threads:
             thread.join()
+        shared.close()
         memory["after"] = rss_mib(pid)
         memory["peak"] = rss_mib(pid, "VmHWM")
         return memory
@@ -204,7 +239,8 @@ def main():
         ended = service.wait(60) == 0
     waits = sorted(load.waits)
     # Oversized messages come and go; what stays is the floor.
-    growth = min(memory["each twelfth"][8:]) - min(memory["each twelfth"][2:6])
+    floors = memory["floor of each twelfth"]
+    growth = min(floors[8:]) - min(floors[2:6])
     good = survived and ended and load.counts["wrong"] == 0 and load.counts["lost"] == 0 and growth < 32
     result = {
         "callers": args.callers,

@@ -11,6 +11,7 @@ import os
 import random
 import threading
 import time
+from concurrent import futures
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
@@ -18,6 +19,7 @@ import grpc
 from google.protobuf import json_format
 
 from swerve import _messages as messages
+from swerve._stream import MOST_BYTES, Stream, StreamBroken
 
 Pose = Sequence[float]  # x (m, forward), y (m, left), heading (rad, counter-clockwise), ego frame at t = 0
 Poses = Sequence[Pose]  # 8 of them, 0.5 … 4.0 s
@@ -30,6 +32,14 @@ _BATCH_METHOD = "/swerve.v1.RewardBatchService/ScoreGroups"
 _RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
 _PDM_RULES = {"v1": "V1", "v1.0": "V1_0", "v2": "V2"}
 _RATE_LIMIT = "rate limit: "  # what a refusal by limits.calls_per_second begins with
+_GRACE = 1.0  # s that the service may take longer than a group's timeout to say so
+# How a stream ends when it breaks, rather than for something that a caller did.
+_BROKEN = {
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNKNOWN,
+}
 
 
 class RewardError(RuntimeError):
@@ -38,6 +48,16 @@ class RewardError(RuntimeError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
+
+
+class _Failure(Exception):
+    """One attempt without a score. `delay`: s after which the service wants to be asked again, where it says so."""
+
+    def __init__(self, code: Any, details: str, delay: Optional[float] = None) -> None:
+        super().__init__(details)
+        self.code = code
+        self.details = details
+        self.delay = delay
 
 
 class InfrastructureError(RewardError):
@@ -206,6 +226,9 @@ class Tls:
 class RewardClient:
     """Thread-safe; may be pickled and used after a fork. `timeout` (s) covers a call with all its retries.
 
+    Threads that share one client share one stream: while one group is being scored, those of the others go over it, several
+    to a message.
+
     tls: certificates, where the service asks for them; None: plain.
     """
 
@@ -226,6 +249,7 @@ class RewardClient:
         self._lock = threading.Lock()
         self._channel: Any = None
         self._channel_pid = 0
+        self._forget_stream()
 
     def score(
         self,
@@ -248,8 +272,7 @@ class RewardClient:
         """
         request = _request(Group(scene, candidates, weights, rules, pdm_rules))
         until = time.monotonic() + (self.timeout if timeout is None else timeout)
-        reply = self._call(_METHOD, request, messages.ScoreGroupReply, until)
-        return [_score(reward) for reward in reply.rewards]
+        return [_score(reward) for reward in self._score_group(request, until).rewards]
 
     def score_groups(
         self, groups: Sequence[Group], *, timeout: Optional[float] = None
@@ -297,6 +320,13 @@ class RewardClient:
             if self._channel is not None and self._channel_pid == os.getpid():
                 self._channel.close()
             self._channel = None
+            self._forget_stream()
+
+    def _forget_stream(self) -> None:
+        self._stream: Optional[Stream] = None
+        self._stream_channel: Any = None  # that it is on
+        self._streams = True  # as far as is known, the service has them
+        self._asking = 0  # threads
 
     def __enter__(self) -> "RewardClient":
         return self
@@ -305,7 +335,7 @@ class RewardClient:
         self.close()
 
     def __getstate__(self) -> Dict[str, Any]:
-        state = dict(self.__dict__, _channel=None)
+        state = dict(self.__dict__, _channel=None, _stream=None, _stream_channel=None, _asking=0)
         del state["_lock"]
         return state
 
@@ -331,9 +361,49 @@ class RewardClient:
                 self._channel_pid = os.getpid()
             return self._channel
 
+    def _score_group(self, request: Any, until: float) -> Any:
+        """A ScoreGroupReply: by a call of its own where it is the only one, over the stream beside others."""
+        with self._lock:
+            self._asking += 1
+            streamed = self._asking > 1 and self._streams and request.ByteSize() <= MOST_BYTES
+        try:
+            if not streamed:
+                return self._call(_METHOD, request, messages.ScoreGroupReply, until)
+            try:
+                return self._retry(lambda: self._ask(request, until), until)
+            except StreamBroken:  # what the service says to a call of its own is about this group
+                return self._call(_METHOD, request, messages.ScoreGroupReply, until)
+        finally:
+            with self._lock:
+                self._asking -= 1
+
+    def _ask(self, request: Any, until: float) -> Any:
+        """One attempt over the stream."""
+        channel = self._open()
+        with self._lock:
+            if self._stream is None or self._stream.broken or self._stream_channel is not channel:
+                self._stream, self._stream_channel = Stream(channel), channel
+            stream = self._stream
+        left = max(until - time.monotonic(), 0.001)
+        id, future = stream.ask(request, left)
+        try:
+            answer = future.result(timeout=left + _GRACE)
+        except futures.TimeoutError as error:
+            stream.cancel(id)
+            raise _Failure(grpc.StatusCode.DEADLINE_EXCEEDED, f"no answer within {left:.1f} s") from error
+        except StreamBroken as broken:
+            if broken.code == grpc.StatusCode.UNIMPLEMENTED:
+                self._streams = False  # a service older than streams
+                raise
+            if broken.code in _BROKEN:
+                raise _Failure(grpc.StatusCode.UNAVAILABLE, broken.details) from broken
+            raise
+        if answer.HasField("reply"):
+            return answer.reply
+        raise _Failure(_code(answer.error.code), answer.error.message, _delay_in(answer.error))
+
     def _call(self, method: str, request: Any, reply: Any, until: float) -> Any:
-        backoff = 0.1
-        while True:
+        def once() -> Any:
             stub = self._open().unary_unary(
                 method,
                 request_serializer=type(request).SerializeToString,
@@ -342,13 +412,22 @@ class RewardClient:
             try:
                 return stub(request, timeout=max(until - time.monotonic(), 0.001))
             except grpc.RpcError as error:
-                code = error.code()
+                raise _Failure(error.code(), error.details() or "", _retry_delay(error)) from error
+
+        return self._retry(once, until)
+
+    def _retry(self, attempt: Callable[[], Any], until: float) -> Any:
+        backoff = 0.1
+        while True:
+            try:
+                return attempt()
+            except _Failure as failure:
                 wait: Optional[float] = None
-                if code == grpc.StatusCode.UNAVAILABLE:
+                if failure.code == grpc.StatusCode.UNAVAILABLE:
                     wait, backoff = backoff, min(2 * backoff, 5.0)
-                elif code == grpc.StatusCode.RESOURCE_EXHAUSTED:
-                    wait = _retry_delay(error)
-                    if wait is None and (error.details() or "").startswith(_RATE_LIMIT):
+                elif failure.code == grpc.StatusCode.RESOURCE_EXHAUSTED:
+                    wait = failure.delay
+                    if wait is None and failure.details.startswith(_RATE_LIMIT):
                         wait, backoff = backoff, min(2 * backoff, 5.0)
                     # None: the message is too large, which no waiting changes.
                 if wait is not None:
@@ -356,7 +435,7 @@ class RewardClient:
                     if time.monotonic() + wait < until:
                         self._sleep(wait)
                         continue
-                raise self._error(code, error.details() or "", wait is not None) from error
+                raise self._error(failure.code, failure.details, wait is not None) from failure
 
     def _error(self, code: Any, details: str, tried_again: bool) -> RewardError:
         bad = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNIMPLEMENTED}

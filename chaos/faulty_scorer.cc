@@ -15,7 +15,8 @@ absl::StatusOr<std::unique_ptr<FaultyScorer>> FaultyScorer::Start() {
   std::unique_ptr<FaultyScorer> scorer(new FaultyScorer());
   GrpcServer::Options options;
   options.max_message_bytes = 256 << 20;
-  SWERVE_ASSIGN_OR_RETURN(scorer->server_, GrpcServer::Start(options, {Serving<v1::RewardService>(scorer.get())}));
+  SWERVE_ASSIGN_OR_RETURN(scorer->server_, GrpcServer::Start(options, {Serving<v1::RewardService>(scorer.get()),
+                                                                Serving<v1::RewardBatchService>(&scorer->streams_)}));
   return scorer;
 }
 
@@ -45,6 +46,45 @@ absl::Status FaultyScorer::Fail(const std::string& manner) {
 
 grpc::Status FaultyScorer::ScoreGroup(grpc::ServerContext* context, const v1::ScoreGroupRequest* request,
                                       v1::ScoreGroupReply* reply) {
+  // Deadline and cancellation are the caller's.
+  return PassOn(grpc::ClientContext::FromServerContext(*context), *request, reply);
+}
+
+grpc::Status FaultyScorer::Streams::ScoreStream(
+    grpc::ServerContext*, grpc::ServerReaderWriter<v1::ScoreGroupsReply, v1::ScoreStreamRequest>* line) {
+  absl::Mutex mu;
+  int under_way = 0;
+  v1::ScoreStreamRequest message;
+  while (line->Read(&message)) {
+    for (const v1::StreamedGroup& group : message.groups()) {
+      {
+        absl::MutexLock lock(&mu);
+        ++under_way;
+      }
+      tasks_.Submit([&, group, until = absl::Now() + absl::Milliseconds(group.timeout_ms())] {
+        auto onward = std::make_unique<grpc::ClientContext>();
+        if (group.timeout_ms() > 0) onward->set_deadline(absl::ToChronoTime(until));
+        v1::ScoreGroupsReply reply;
+        v1::GroupAnswer* const answer = reply.add_answers();
+        const grpc::Status status = scorer_.PassOn(std::move(onward), group.group(), answer->mutable_reply());
+        answer->set_id(group.id());
+        if (!status.ok()) {
+          answer->mutable_error()->set_code(status.error_code());
+          answer->mutable_error()->set_message(status.error_message());
+        }
+        absl::MutexLock lock(&mu);
+        line->Write(reply);
+        --under_way;
+      });
+    }
+  }
+  absl::MutexLock lock(&mu);
+  mu.Await(absl::Condition(+[](int* n) { return *n == 0; }, &under_way));
+  return grpc::Status::OK;
+}
+
+grpc::Status FaultyScorer::PassOn(std::unique_ptr<grpc::ClientContext> onward, const v1::ScoreGroupRequest& request,
+                                  v1::ScoreGroupReply* reply) {
   std::shared_ptr<grpc::Channel> upstream;
   std::string manner;
   {
@@ -55,9 +95,7 @@ grpc::Status FaultyScorer::ScoreGroup(grpc::ServerContext* context, const v1::Sc
   if (upstream == nullptr) return grpc::Status(grpc::StatusCode::UNAVAILABLE, "the reward service is not there yet");
   if (!manner.empty()) ++failed_;
   if (manner == "slow") absl::SleepFor(kSlow);
-  // Deadline and cancellation are the caller's.
-  const auto onward = grpc::ClientContext::FromServerContext(*context);
-  const grpc::Status status = v1::RewardService::NewStub(upstream)->ScoreGroup(onward.get(), *request, reply);
+  const grpc::Status status = v1::RewardService::NewStub(upstream)->ScoreGroup(onward.get(), request, reply);
   if (!status.ok()) return status;
   if (manner == "short" && reply->rewards_size() > 0) reply->mutable_rewards()->RemoveLast();
   if (manner == "long") reply->add_rewards()->set_total(1);

@@ -11,7 +11,9 @@
 #include "absl/synchronization/mutex.h"
 #include "base/grpc_server.h"
 #include "base/status.h"
+#include "base/task_pool.h"
 #include "swerve/v1/reward.grpc.pb.h"
+#include "swerve/v1/reward_batch.grpc.pb.h"
 
 namespace swerve {
 
@@ -26,7 +28,7 @@ class FaultyScorer : public v1::RewardService::Service {
   // Port of the real service. Until it is set, answers are UNAVAILABLE.
   void SetUpstream(int port) ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Of calls from now on: "" as the real service answers; "slow" (each waits 2 s before it is passed on), "short" (one
+  // Of groups from now on: "" as the real service answers; "slow" (each waits 2 s before it is passed on), "short" (one
   // reward is missing), "long" (one too many), "empty" (none). INVALID_ARGUMENT: another manner.
   absl::Status Fail(const std::string& manner) ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -36,8 +38,23 @@ class FaultyScorer : public v1::RewardService::Service {
                           v1::ScoreGroupReply* reply) override;
 
  private:
-  FaultyScorer() = default;
+  // Streams: each group is passed on by a call of its own, many at once.
+  class Streams final : public v1::RewardBatchService::Service {
+   public:
+    explicit Streams(FaultyScorer* scorer) : scorer_(*scorer) {}
+    grpc::Status ScoreStream(grpc::ServerContext* context,
+                             grpc::ServerReaderWriter<v1::ScoreGroupsReply, v1::ScoreStreamRequest>* line) override;
 
+   private:
+    FaultyScorer& scorer_;
+    TaskPool tasks_{16, 256, "faulty-scorer"};
+  };
+
+  FaultyScorer() : streams_(this) {}
+  grpc::Status PassOn(std::unique_ptr<grpc::ClientContext> onward, const v1::ScoreGroupRequest& request,
+                      v1::ScoreGroupReply* reply) ABSL_LOCKS_EXCLUDED(mu_);
+
+  Streams streams_;
   std::unique_ptr<GrpcServer> server_;
   std::atomic<uint64_t> failed_{0};
   absl::Mutex mu_;

@@ -8,6 +8,7 @@
 
 #include "base/role_channel.h"
 #include "base/status_matchers.h"
+#include "rollout_workers/reward_stream.h"
 #include "swerve/v1/reward.grpc.pb.h"
 
 namespace swerve {
@@ -104,6 +105,29 @@ TEST_F(LinesTest, ScorerFailsAsToldAndPassesOnTheRest) {
   EXPECT_EQ(Ask().value_or(-1), 3);
   EXPECT_EQ(scorer.failed(), 4u);
   EXPECT_THAT(scorer.Fail("wobbly"), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("wobbly")));
+}
+
+TEST_F(LinesTest, GroupsOfAStreamFailAsCallsDo) {
+  Scorer real;
+  ASSERT_OK(Publish(real.port()));
+  lines_->Tick();
+  FaultyScorer& scorer = lines_->scorer();
+  SWERVE_ASSERT_OK_AND_ASSIGN(const auto channel, caller_->Get());
+  RewardStream stream(channel);
+  const auto ask = [&](const std::string& scene = "s") -> absl::StatusOr<int> {
+    v1::ScoreGroupRequest request;
+    request.set_scene_id(scene);
+    for (int i = 0; i < 3; ++i) request.add_candidates();
+    SWERVE_ASSIGN_OR_RETURN(const v1::ScoreGroupReply reply, stream.Score(request, absl::Seconds(30)));
+    return reply.rewards_size();
+  };
+  EXPECT_EQ(ask().value_or(-1), 3);
+  ASSERT_OK(scorer.Fail("short"));
+  EXPECT_EQ(ask().value_or(-1), 2);
+  EXPECT_THAT(ask("unknown").status(), StatusIs(absl::StatusCode::kNotFound, HasSubstr("no such scene")));
+  EXPECT_EQ(scorer.failed(), 2u);
+  lines_->Find("reward")->Cut();
+  EXPECT_THAT(ask().status(), StatusIs(absl::StatusCode::kUnavailable, HasSubstr("")));
 }
 
 }  // namespace

@@ -16,9 +16,9 @@ using google::protobuf::internal::WireFormatLite;
 using google::protobuf::io::CodedInputStream;
 using google::protobuf::io::CodedOutputStream;
 
-constexpr size_t kSpare = 64;             // slots kept; as many are in work as there are scoring threads, or a few more
-constexpr int kSpareCandidates = 64;      // of their groups, at most
-constexpr size_t kSpareBytes = 64 << 10;  // the same of the request
+constexpr size_t kSpareSlots = 64;        // slots kept; as many are in work as there are scoring threads, or a few more
+constexpr int kSlotCandidates = 64;       // of their groups, at most
+constexpr size_t kSlotBytes = 64 << 10;  // the same of the request
 
 google::protobuf::ArenaOptions ArenaIn(char* block, size_t size) {
   google::protobuf::ArenaOptions options;
@@ -101,7 +101,7 @@ void GroupSlots::Give(std::unique_ptr<GroupSlot> slot) {
   slot->arena.Reset();
   slot->answer = nullptr;
   absl::MutexLock lock(&mu_);
-  if (spare_.size() < kSpare) spare_.push_back(std::move(slot));
+  if (spare_.size() < kSpareSlots) spare_.push_back(std::move(slot));
 }
 
 void AskedGroup::Ask(grpc::Slice message, absl::string_view group) {
@@ -150,11 +150,11 @@ grpc::Slice AskedGroup::Reply(GroupSlots* slots) {
 }
 
 void AskedGroup::Drop(GroupSlots* slots) {
-  const bool small = group_.size() <= kSpareBytes;
+  const bool small = group_.size() <= kSlotBytes;
   message_ = grpc::Slice();
   group_ = {};
   if (slot_ == nullptr) return;
-  if (small && slot_->request.candidates_size() <= kSpareCandidates) return slots->Give(std::move(slot_));
+  if (small && slot_->request.candidates_size() <= kSlotCandidates) return slots->Give(std::move(slot_));
   slot_.reset();
 }
 

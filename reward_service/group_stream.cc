@@ -10,7 +10,7 @@ namespace {
 
 constexpr size_t kMessageBytes = 256 << 10;  // answers in one message, but at least one
 constexpr size_t kUnsentBytes = 4 << 20;     // of answers, beyond which no groups are read
-constexpr size_t kSpare = 64;
+constexpr size_t kSpareGroups = 64;
 
 }  // namespace
 
@@ -116,7 +116,7 @@ void GroupStream::Answer(Group* group, const absl::Status& status) {
       groups_[group->place]->place = group->place;
     }
     groups_.pop_back();
-    if (spare_.size() < kSpare) spare_.push_back(std::move(done));
+    if (spare_.size() < kSpareGroups) spare_.push_back(std::move(done));
     flush = answer_bytes_ > kMessageBytes && !writing_;
     announce = !announced_ && !flush;
     if (announce) announced_ = true, ++held_;

@@ -13,7 +13,7 @@ namespace {
 constexpr int kExpected = 64;        // calls that may arrive between two looks
 constexpr int kExpectedStreams = 8;  // the same of streams
 constexpr int kLook = 64;            // events handled in one look
-constexpr size_t kSpare = 256;       // ended calls kept for the next ones
+constexpr size_t kSpareCalls = 256;  // ended calls kept for the next ones
 
 gpr_timespec Past() { return gpr_inf_past(GPR_CLOCK_MONOTONIC); }
 
@@ -238,7 +238,7 @@ void RewardService::Forget(Call* call, bool arrived) {
   std::unique_ptr<Call> ended(call);
   ended->Forget();
   absl::MutexLock lock(&mu_);
-  if (spare_.size() < kSpare) spare_.push_back(std::move(ended));
+  if (spare_.size() < kSpareCalls) spare_.push_back(std::move(ended));
   if (arrived) --running_;
 }
 

@@ -1,7 +1,6 @@
 #include "policy/decode_loop.h"
 
 #include <algorithm>
-#include <cstdlib>
 
 #include <spdlog/spdlog.h>
 
@@ -16,83 +15,92 @@ void DecodeLoop::Run() {
 // Fills the free rows. False: the engine ends.
 bool DecodeLoop::Admit() {
   while (active_.size() < options_.rows) {
-    if (next_ == nullptr) {
-      next_ = host_->Take(active_.empty(), options_.cache_bytes - held_bytes_);
-      if (next_ == nullptr) break;
-      if (!Begin()) continue;
-    }
-    AddSequence();
+    if (begun_.empty() && !BeginGroups()) break;
+    if (!begun_.empty()) AddSequences();
   }
   return !active_.empty();
 }
 
-// Runs next_'s prompt. False: there was no need to.
-bool DecodeLoop::Begin() {
-  GenerateGroup& group = *next_;
-  group.weights = host_->Weights();
-  group.left = group.result->responses.size();
-  group.result->policy = group.weights->policy;
-  held_bytes_ += group.bytes;
-  ++load_->prompts;
-  if (host_->Cut(*group.request)) {
-    for (v1::Response& response : group.result->responses) {
-      response.set_finish(v1::CANCELLED);
-      response.add_weight_versions(group.weights->policy.version());
+// Takes groups until their responses fill the free rows. False: there are none, or the engine ends.
+bool DecodeLoop::BeginGroups() {
+  std::vector<std::shared_ptr<GenerateGroup>> taken;
+  std::shared_ptr<const LoadedWeights> weights;
+  const size_t free = options_.rows - active_.size();
+  for (size_t samples = 0; samples < free && taken.size() < options_.prompts;) {
+    std::shared_ptr<GenerateGroup> group = host_->Take(active_.empty() && taken.empty(), options_.cache_bytes - held_bytes_);
+    if (group == nullptr) break;
+    if (weights == nullptr) weights = host_->Weights();
+    group->weights = weights;
+    group->left = group->result->responses.size();
+    group->result->policy = weights->policy;
+    held_bytes_ += group->bytes;
+    ++load_->prompts;
+    if (host_->Cut(*group->request)) {
+      Abandon(group.get(), absl::OkStatus());
+      weights = nullptr;  // the next may come much later
+      continue;
     }
-    EndGroup(&group);
-    next_ = nullptr;
-    return false;
+    samples += group->left;
+    taken.push_back(std::move(group));
   }
-  if (held_bytes_ > options_.cache_bytes - spare_bytes_) spare_.clear(), spare_bytes_ = 0;
-  const FusedModel& model = *group.weights->model;
-  first_.resize(model.logit_stride());
-  const absl::Status status = model.Prefill(group.result->prompt_ids, group.images, &group.cache, first_.data(), &scratch_);
-  if (!status.ok()) {  // ids and images were made to fit
-    spdlog::critical("prompt: {}", status.ToString());
-    std::abort();
-  }
-  group.images.clear();
+  if (taken.empty()) return false;
+  RunPrompts(std::move(taken));
   return true;
 }
 
-// The next response of next_ begins with what its prompt predicts.
-void DecodeLoop::AddSequence() {
-  std::unique_ptr<Sequence> s;
-  const FusedModel& model = *next_->weights->model;
-  const int tokens = next_->request->max_new_tokens;
-  if (!spare_.empty()) {
-    s = std::move(spare_.back());
-    spare_.pop_back();
-    spare_bytes_ -= FusedModel::CacheBytes(model.config(), s->row.own.stride);
-    if (s->row.own.stride != FusedModel::Cache::StrideOf(tokens)) s->row.own = {};
-  } else {
-    s = std::make_unique<Sequence>();
+void DecodeLoop::RunPrompts(std::vector<std::shared_ptr<GenerateGroup>> taken) {
+  backend_->Trim(held_bytes_, options_.cache_bytes - held_bytes_);
+  std::vector<DecodeBackend::PromptWork> work;
+  for (const auto& group : taken) work.push_back({&group->result->prompt_ids, &group->images});
+  const absl::Status status = backend_->Prefill(*taken[0]->weights->model, absl::MakeSpan(work));
+  if (!status.ok()) spdlog::error("{} prompts could not be run: {}", taken.size(), status.ToString());
+  for (size_t i = 0; i < taken.size(); ++i) {
+    taken[i]->images.clear();
+    taken[i]->prompt = std::move(work[i].prompt);
+    if (status.ok()) {
+      begun_.push_back(std::move(taken[i]));
+    } else {
+      Abandon(taken[i].get(), status);
+    }
   }
-  s->sample = static_cast<int>(next_->begun);
-  s->response = &next_->result->responses[next_->begun];
-  s->group = next_;
-  s->weights = next_->weights;
-  s->versions.clear();
-  s->text.clear();
-  s->row.prompt = &next_->cache;
-  s->row.own.Reset(model, tokens);
-  ++load_->sequences;
-  if (++next_->begun == next_->result->responses.size()) next_ = nullptr;
-  if (probabilities_.empty()) probabilities_.resize(options_.team == nullptr ? 1 : options_.team->size());
-  if (Take(Draw(first_.data(), *s, &probabilities_[0]), s.get())) {
-    active_.push_back(std::move(s));
-  } else {
-    End(std::move(s));
+}
+
+// As many responses of the first group in begun_ as there are rows for begin with what its prompt predicts.
+void DecodeLoop::AddSequences() {
+  const std::shared_ptr<GenerateGroup> group = begun_.front();
+  std::vector<v1::Response>& responses = group->result->responses;
+  const size_t from = group->begun, to = std::min(responses.size(), from + options_.rows - active_.size());
+  std::vector<DecodeBackend::Draw> draws;
+  for (size_t i = from; i < to; ++i) draws.push_back(DrawOf(*group, responses[i]));
+  if (const absl::Status status = backend_->First(*group->prompt, absl::MakeSpan(draws)); !status.ok()) return FailAll(status);
+  if ((group->begun = to) == responses.size()) begun_.pop_front();
+  for (size_t i = from; i < to; ++i) {
+    std::unique_ptr<Sequence> s;
+    if (spare_.empty()) {
+      s = std::make_unique<Sequence>();
+    } else {
+      s = std::move(spare_.back());
+      spare_.pop_back();
+    }
+    s->sample = static_cast<int>(i);
+    s->response = &responses[i];
+    s->group = group;
+    s->weights = group->weights;
+    s->versions.clear();
+    s->text.clear();
+    s->row = backend_->Begin(*group->prompt, group->request->max_new_tokens);
+    ++load_->sequences;
+    if (Take(std::move(draws[i - from].drawn), s.get())) {
+      active_.push_back(std::move(s));
+    } else {
+      End(std::move(s));
+    }
   }
 }
 
 // Rows [from, to) have the same weights.
-void DecodeLoop::Forward(size_t from, size_t to) {
-  std::vector<FusedModel::Row*> rows;
-  std::vector<int32_t> tokens;
-  for (size_t i = from; i < to; ++i) rows.push_back(&active_[i]->row), tokens.push_back(active_[i]->token);
-  const FusedModel& model = *active_[from]->weights->model;
-  model.Step(rows, tokens, logits_.data() + from * model.logit_stride(), &scratch_);
+absl::Status DecodeLoop::Forward(size_t from, size_t to) {
+  return backend_->Step(*active_[from]->weights->model, absl::MakeSpan(work_).subspan(from, to - from));
 }
 
 // A token more for every row.
@@ -101,27 +109,20 @@ void DecodeLoop::Step() {
     const std::shared_ptr<const LoadedWeights> now = host_->Weights();
     for (auto& s : active_) s->weights = now;
   }
-  const int64_t stride = active_[0]->weights->model->logit_stride();
-  logits_.resize(active_.size() * stride);
-  for (size_t from = 0; from < active_.size();) {
+  std::vector<std::pair<size_t, size_t>> runs;
+  for (size_t from = 0; from < active_.size(); from = runs.back().second) {
     const LoadedWeights* weights = active_[from]->weights.get();
     const auto same = [weights](const std::unique_ptr<Sequence>& s) { return s->weights.get() == weights; };
-    const size_t to = std::stable_partition(active_.begin() + from, active_.end(), same) - active_.begin();
-    Forward(from, to);
-    from = to;
+    runs.emplace_back(from, std::stable_partition(active_.begin() + from, active_.end(), same) - active_.begin());
   }
-  drawn_.resize(active_.size());
-  const auto draw = [&](size_t i, std::vector<float>* scratch) { drawn_[i] = Draw(logits_.data() + i * stride, *active_[i], scratch); };
-  if (options_.team != nullptr) {
-    options_.team->Run([&](int member) {
-      for (size_t i = member; i < active_.size(); i += options_.team->size()) draw(i, &probabilities_[member]);
-    });
-  } else {
-    for (size_t i = 0; i < active_.size(); ++i) draw(i, &probabilities_[0]);
+  work_.clear();
+  for (const auto& s : active_) work_.push_back({s->row.get(), s->token, DrawOf(*s->group, *s->response)});
+  for (const auto& [from, to] : runs) {
+    if (const absl::Status status = Forward(from, to); !status.ok()) return FailAll(status);
   }
   size_t kept = 0;
   for (size_t i = 0; i < active_.size(); ++i) {
-    if (Take(std::move(drawn_[i]), active_[i].get())) {
+    if (Take(std::move(work_[i].draw.drawn), active_[i].get())) {
       if (kept != i) std::swap(active_[kept], active_[i]);
       ++kept;
     } else {
@@ -132,10 +133,9 @@ void DecodeLoop::Step() {
 }
 
 // The draw is keyed by (seed, position).
-DrawnToken DecodeLoop::Draw(const float* logits, const Sequence& s, std::vector<float>* scratch) const {
-  const GenerateRequest& request = *s.group->request;
-  const double uniform = request.temperature > 0 ? Random(StreamSeed(s.response->seed(), HashName("sample"), s.response->token_ids_size())).Uniform() : 0;
-  return DrawToken(logits, s.weights->model->config().text.vocab, request, uniform, scratch);
+DecodeBackend::Draw DecodeLoop::DrawOf(const GenerateGroup& group, const v1::Response& response) const {
+  const bool greedy = group.request->temperature <= 0;
+  return {group.request, greedy ? 0 : Random(StreamSeed(response.seed(), HashName("sample"), response.token_ids_size())).Uniform()};
 }
 
 // False when the sequence ended with it.
@@ -182,8 +182,8 @@ void DecodeLoop::End(std::unique_ptr<Sequence> s) {
     s->response->mutable_weight_versions()->Assign(s->versions.begin(), s->versions.end());
   }
   const std::shared_ptr<GenerateGroup> group = std::move(s->group);
-  spare_bytes_ += FusedModel::CacheBytes(s->weights->model->config(), s->row.own.stride);
   s->weights = nullptr;
+  backend_->End(std::move(s->row));
   spare_.push_back(std::move(s));
   --load_->sequences;
   if (--group->left == 0) EndGroup(group.get());
@@ -191,10 +191,34 @@ void DecodeLoop::End(std::unique_ptr<Sequence> s) {
 
 void DecodeLoop::EndGroup(GenerateGroup* group) {
   held_bytes_ -= group->bytes;
-  group->cache = {};
+  group->prompt = nullptr;
   group->weights = nullptr;
   --load_->prompts;
   host_->Finish(group);
+}
+
+// Responses that did not begin end as cancelled.
+void DecodeLoop::Abandon(GenerateGroup* group, absl::Status status) {
+  group->status.Update(std::move(status));
+  for (; group->begun < group->result->responses.size(); ++group->begun, --group->left) {
+    v1::Response& response = group->result->responses[group->begun];
+    response.set_finish(v1::CANCELLED);
+    response.add_weight_versions(group->weights->policy.version());
+  }
+  if (group->left == 0) EndGroup(group);
+}
+
+// What is under way ends with `status`; what comes next is tried again.
+void DecodeLoop::FailAll(const absl::Status& status) {
+  spdlog::error("{} responses could not be continued: {}", active_.size(), status.ToString());
+  for (auto& s : active_) {
+    s->group->status.Update(status);
+    s->response->set_finish(v1::CANCELLED);
+    End(std::move(s));
+  }
+  active_.clear();
+  for (const auto& group : begun_) Abandon(group.get(), status);
+  begun_.clear();
 }
 
 }  // namespace swerve

@@ -2,11 +2,20 @@
 
 #include <CLI/CLI.hpp>
 
+#include "base/status.h"
+#include "policy/device_backend.h"
+
 namespace swerve {
 
 absl::StatusOr<std::unique_ptr<Engine>> CreateEngine(const EngineOptions& options) {
   if (options.engine != "local") return CreateRemoteEngine(options);
   if (!options.servers.urls.empty()) return absl::InvalidArgumentError("inference servers are named, but the engine is local; give --engine sglang or vllm");
+#ifdef SWERVE_CUDA
+  if (options.device != "cpu") {
+    SWERVE_ASSIGN_OR_RETURN(std::unique_ptr<EnginePlatform> platform, CreateCudaPlatform(options));
+    return CreateEngineOn(std::move(platform), options);
+  }
+#endif
   return CreateLocalEngine(options);
 }
 

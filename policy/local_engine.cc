@@ -1,5 +1,5 @@
-// The engine that runs in this process on CPU threads. Requests of all callers wait in one line; loops (decode_loop.h) take
-// them as they have room. A small model has a loop for each thread, a large one a single loop whose team they are.
+// The engine that runs in this process, on its cores or on a CUDA device. Requests of all callers wait in one line; loops
+// (decode_loop.h) take them as they have room.
 #include <algorithm>
 #include <atomic>
 #include <deque>
@@ -10,9 +10,12 @@
 #include "absl/synchronization/mutex.h"
 #include "base/status.h"
 #include "policy/checkpoint.h"
+#include "policy/cpu_backend.h"
+#include "policy/decode_backend.h"
 #include "policy/decode_loop.h"
 #include "policy/engine.h"
 #include "policy/engine_text.h"
+#include "policy/fused_model.h"
 #include "policy/prompt_input.h"
 
 namespace swerve {
@@ -20,12 +23,12 @@ namespace {
 
 class LocalEngine : public Engine, private DecodeHost {
  public:
-  LocalEngine(EngineOptions options, FusedModel::Precision precision, std::unique_ptr<const EngineText> text)
-      : options_(std::move(options)), precision_(precision), text_(std::move(text)), config_(text_->config()) {}
+  LocalEngine(EngineOptions options, std::unique_ptr<EnginePlatform> platform, std::unique_ptr<const EngineText> text)
+      : options_(std::move(options)), platform_(std::move(platform)), text_(std::move(text)), config_(text_->config()) {}
   ~LocalEngine() override;
 
   // Begins to serve, with the weights that were loaded before.
-  void Start();
+  absl::Status Start();
 
   absl::StatusOr<std::vector<GenerateResult>> Generate(absl::Span<const GenerateRequest> requests) override;
   absl::Status Check(const GenerateRequest& request) const override {
@@ -59,34 +62,27 @@ class LocalEngine : public Engine, private DecodeHost {
   absl::StatusOr<std::unique_ptr<GenerateGroup>> Prepare(const GenerateRequest& request, GenerateResult* result) const;
 
   const EngineOptions options_;
-  const FusedModel::Precision precision_;
+  const std::unique_ptr<EnginePlatform> platform_;
   const std::unique_ptr<const EngineText> text_;
   const ModelConfig& config_;
-  int loops_wanted_ = 1;
-  int64_t cache_bytes_ = INT64_MAX;  // of a loop
+  EnginePlatform::Layout layout_;
   std::atomic<bool> closing_{false};
   mutable absl::Mutex mutex_;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   std::deque<std::unique_ptr<GenerateGroup>> line_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<const LoadedWeights> weights_ ABSL_GUARDED_BY(mutex_);
   DecodeLoop::Load load_;
-  std::unique_ptr<Team> team_;
   std::vector<std::unique_ptr<DecodeLoop>> loops_;
   std::vector<std::thread> threads_;
 };
 
-void LocalEngine::Start() {
-  const std::shared_ptr<const FusedModel> model = Weights()->model;
-  const bool together = options_.threads > 1 && model->wants_team();
-  if (together) team_ = std::make_unique<Team>(options_.threads);
-  loops_wanted_ = together ? 1 : options_.threads;
-  cache_bytes_ = (options_.cache_mb << 20) / loops_wanted_;
-  const size_t rows = std::max(1, options_.max_batch / loops_wanted_);
+absl::Status LocalEngine::Start() {
+  SWERVE_ASSIGN_OR_RETURN(layout_, platform_->Start(config_, *Weights()->model));
   DecodeHost* const host = this;
-  for (int i = 0; i < loops_wanted_; ++i) {
-    loops_.push_back(std::make_unique<DecodeLoop>(host, DecodeLoop::Options{rows, cache_bytes_, options_.stream_weights, team_.get()}, &load_));
-  }
+  const DecodeLoop::Options options{layout_.rows, layout_.prompts, layout_.cache_bytes, options_.stream_weights};
+  for (const auto& backend : layout_.loops) loops_.push_back(std::make_unique<DecodeLoop>(host, backend.get(), options, &load_));
   for (const auto& loop : loops_) threads_.emplace_back([&loop] { loop->Run(); });
+  return absl::OkStatus();
 }
 
 // What still waits or is under way ends as cancelled.
@@ -108,11 +104,11 @@ absl::StatusOr<std::unique_ptr<GenerateGroup>> LocalEngine::Prepare(const Genera
     SWERVE_ASSIGN_OR_RETURN(ProcessedImage image, VisionInput(config_, *request.prompt.image));
     group->images.push_back(std::make_shared<const ProcessedImage>(std::move(image)));
   }
-  group->bytes = FusedModel::CacheBytes(config_, static_cast<int>(result->prompt_ids.size())) +
-                 static_cast<int64_t>(request.seeds.size()) * FusedModel::CacheBytes(config_, request.max_new_tokens);
-  if (group->bytes > cache_bytes_) {
-    return absl::InvalidArgumentError(absl::StrCat("the request's keys and values take ", group->bytes >> 20, " MiB, more than the ", cache_bytes_ >> 20,
-                                                   " MiB that ", loops_wanted_ > 1 ? "each of the engine's threads" : "the engine", " may hold (cache_mb); ask for fewer samples or tokens"));
+  group->bytes = platform_->CacheBytes(config_, static_cast<int>(result->prompt_ids.size())) +
+                 static_cast<int64_t>(request.seeds.size()) * platform_->CacheBytes(config_, request.max_new_tokens);
+  if (group->bytes > layout_.cache_bytes) {
+    return absl::InvalidArgumentError(absl::StrCat("the request's keys and values take ", group->bytes >> 20, " MiB, more than the ", layout_.cache_bytes >> 20,
+                                                   " MiB that ", loops_.size() > 1 ? "each of the engine's threads" : "the engine", " may hold (cache_mb); ask for fewer samples or tokens"));
   }
   for (uint64_t seed : request.seeds) result->responses.emplace_back().set_seed(seed);
   return group;
@@ -138,17 +134,21 @@ std::unique_ptr<GenerateGroup> LocalEngine::Take(bool wait, int64_t room) {
 void LocalEngine::Finish(GenerateGroup* group) {
   for (v1::Response& response : group->result->responses) text_->Finish(group->request->stop, &response);
   if (group->request->on_done) group->request->on_done(*group->result);
-  group->ended();
+  group->ended(group->status);
 }
 
 absl::StatusOr<std::vector<GenerateResult>> LocalEngine::Generate(absl::Span<const GenerateRequest> requests) {
   std::vector<GenerateResult> results(requests.size());
   std::vector<std::unique_ptr<GenerateGroup>> groups;
+  std::vector<absl::Status> status(requests.size());
   absl::BlockingCounter left(static_cast<int>(requests.size()));
   for (size_t i = 0; i < requests.size(); ++i) {
     auto group = Prepare(requests[i], &results[i]);
     if (!group.ok()) return Annotate(group.status(), absl::StrCat("request ", i));
-    (*group)->ended = [&left] { left.DecrementCount(); };
+    (*group)->ended = [&left, to = &status[i]](absl::Status s) {
+      *to = std::move(s);
+      left.DecrementCount();
+    };
     groups.push_back(*std::move(group));
   }
   {
@@ -156,6 +156,7 @@ absl::StatusOr<std::vector<GenerateResult>> LocalEngine::Generate(absl::Span<con
     for (auto& group : groups) line_.push_back(std::move(group));
   }
   left.Wait();
+  for (const absl::Status& s : status) SWERVE_RETURN_IF_ERROR(s);
   return results;
 }
 
@@ -167,8 +168,7 @@ absl::Status LocalEngine::LoadWeights(const v1::PolicyManifest& policy) {
                                               policy.version(), " was announced with ", policy.checksum()));
     }
   }
-  SWERVE_ASSIGN_OR_RETURN(const MappedTensors tensors, MapTensors(policy.directory(), config_));
-  SWERVE_ASSIGN_OR_RETURN(std::shared_ptr<const FusedModel> model, FusedModel::Create(config_, tensors, precision_));
+  SWERVE_ASSIGN_OR_RETURN(std::shared_ptr<const DecodeWeights> model, platform_->Load(policy.directory(), config_));
   auto weights = std::make_shared<const LoadedWeights>(LoadedWeights{std::move(model), policy});
   absl::MutexLock lock(&mutex_);
   weights_ = std::move(weights);
@@ -177,20 +177,24 @@ absl::Status LocalEngine::LoadWeights(const v1::PolicyManifest& policy) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Engine>> CreateLocalEngine(const EngineOptions& options) {
-  if (options.device != "cpu") {
-    return absl::UnavailableError(absl::StrCat("the generation engine runs on cpu, not on '", options.device, "'"));
-  }
+absl::StatusOr<std::unique_ptr<Engine>> CreateEngineOn(std::unique_ptr<EnginePlatform> platform, const EngineOptions& options) {
   if (options.threads < 1 || options.max_batch < 1 || options.cache_mb < 1) return absl::InvalidArgumentError("threads, max_batch and cache_mb must be at least 1");
-  SWERVE_ASSIGN_OR_RETURN(const FusedModel::Precision precision, FusedModel::ParsePrecision(options.dtype));
   SWERVE_ASSIGN_OR_RETURN(std::unique_ptr<const EngineText> text, EngineText::Load(options.model_dir, options.codec, options.codebook, FusedModel::kMaxPositions));
-  SWERVE_RETURN_IF_ERROR(FusedModel::Check(text->config(), precision));
-  auto engine = std::make_unique<LocalEngine>(options, precision, std::move(text));
+  SWERVE_RETURN_IF_ERROR(platform->Check(text->config()));
+  auto engine = std::make_unique<LocalEngine>(options, std::move(platform), std::move(text));
   v1::PolicyManifest start;
   start.set_directory(options.model_dir);
   SWERVE_RETURN_IF_ERROR(engine->LoadWeights(start));
-  engine->Start();
+  SWERVE_RETURN_IF_ERROR(engine->Start());
   return engine;
+}
+
+absl::StatusOr<std::unique_ptr<Engine>> CreateLocalEngine(const EngineOptions& options) {
+  if (options.device != "cpu") {
+    return absl::UnavailableError(absl::StrCat("device '", options.device, "': built without CUDA (CMake found no CUDA compiler), so the generation engine runs on cpu alone"));
+  }
+  SWERVE_ASSIGN_OR_RETURN(std::unique_ptr<EnginePlatform> platform, CreateCpuPlatform(options));
+  return CreateEngineOn(std::move(platform), options);
 }
 
 }  // namespace swerve

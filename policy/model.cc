@@ -2,8 +2,6 @@
 
 #include "policy/model.h"
 
-#include <dlfcn.h>
-
 #include <algorithm>
 #include <deque>
 
@@ -13,29 +11,13 @@
 #include "base/random.h"
 #include "base/status.h"
 #include "policy/checkpoint.h"
+#include "policy/cuda_library.h"
 #include "policy/prompt_input.h"
 
 namespace swerve {
 namespace {
 
 using torch::Tensor;
-
-absl::Status LoadCudaBackend() {
-  static void* handle = dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_LOCAL);
-  return handle != nullptr && torch::cuda::is_available() ? absl::OkStatus()
-                                                          : absl::UnavailableError("no CUDA device or no CUDA build of LibTorch");
-}
-
-torch::ScalarType TypeOf(DType dtype) {
-  return dtype == DType::kF32 ? torch::kFloat32 : dtype == DType::kF16 ? torch::kFloat16 : torch::kBFloat16;
-}
-
-// A copy on the device; the view may be unaligned.
-Tensor ToTensor(const TensorView& view, torch::Device device, torch::ScalarType dtype) {
-  Tensor raw = torch::empty(view.shape, TypeOf(view.dtype));
-  std::memcpy(raw.data_ptr(), view.data, view.bytes);
-  return raw.to(device, dtype);
-}
 
 std::string ParameterName(absl::string_view name) { return absl::StrReplaceAll(name, {{".", "/"}}); }
 
@@ -56,7 +38,8 @@ class Held {
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<Policy>> Policy::Load(const std::string& dir, torch::Device device, torch::ScalarType dtype) {
+absl::StatusOr<std::shared_ptr<Policy>> Policy::Load(const std::string& dir, torch::Device device, torch::ScalarType dtype,
+                                                     std::optional<torch::ScalarType> compute) {
   if (device.is_cuda()) SWERVE_RETURN_IF_ERROR(LoadCudaBackend());
   std::shared_ptr<Policy> policy(new Policy);
   SWERVE_ASSIGN_OR_RETURN(policy->config_, LoadModelConfig(dir));
@@ -66,10 +49,11 @@ absl::StatusOr<std::shared_ptr<Policy>> Policy::Load(const std::string& dir, tor
   SWERVE_ASSIGN_OR_RETURN(const MappedTensors mapped, MapTensors(dir, policy->config_));
   policy->directory_ = dir;
   policy->device_ = device;
+  policy->weights_.compute = compute.value_or(dtype);
   policy->config_.text.tied = mapped.tensors.count(kHeadName) == 0;
   try {
     for (const auto& [name, view] : mapped.tensors) {
-      policy->weights_.tensors[name] = policy->register_parameter(ParameterName(name), ToTensor(view, device, dtype));
+      policy->weights_.tensors[name] = policy->register_parameter(ParameterName(name), TensorOf(view, device, dtype));
     }
   } catch (const c10::Error& e) {
     return absl::UnavailableError(absl::StrCat("LibTorch: ", e.what_without_backtrace()));

@@ -7,6 +7,7 @@
 #include <torch/torch.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "base/image.h"
 #include "policy/lora.h"
 #include "policy/model_config.h"
+#include "policy/packed_batch.h"
 #include "policy/tokenizer.h"
 #include "policy/torch_weights.h"
 
@@ -30,10 +32,12 @@ class Policy : public torch::nn::Module {
     std::shared_ptr<const Image> image;
   };
 
-  // Reads a Hugging Face directory; weights become `dtype` (kFloat32, kBFloat16), which is what is computed in. NOT_FOUND;
-  // INVALID_ARGUMENT names the field or tensor; UNAVAILABLE: device.
+  // Reads a Hugging Face directory; weights become `dtype` (kFloat32, kBFloat16), and matrices are multiplied in `compute`, by
+  // default the same: float32 weights that are multiplied in bfloat16 are what mixed precision trains. On a CUDA device the
+  // residual is float32 whatever the matrices are. NOT_FOUND; INVALID_ARGUMENT names the field or tensor; UNAVAILABLE: device.
   static absl::StatusOr<std::shared_ptr<Policy>> Load(const std::string& dir, torch::Device device = torch::kCPU,
-                                                      torch::ScalarType dtype = torch::kFloat32);
+                                                      torch::ScalarType dtype = torch::kFloat32,
+                                                      std::optional<torch::ScalarType> compute = std::nullopt);
   // Writes a directory that transformers and Load read, in the layout it was loaded from, adapters merged; complete or
   // not at all.
   absl::Status Save(const std::string& dir) const;
@@ -81,12 +85,10 @@ class Policy : public torch::nn::Module {
   const TorchWeights& weights() const { return weights_; }
 
  private:
-  struct Batch;
   Policy() = default;
   absl::Status Register(std::map<std::string, Adapter> adapters);
-  torch::Tensor Embed(const Batch& batch) const;
-  torch::Tensor Decode(const Batch& batch) const;
-  Batch MakeBatch(absl::Span<const Row> rows) const;
+  torch::Tensor Decode(const PackedBatch& batch) const;
+  PackedBatch MakeBatch(absl::Span<const Row> rows) const;
 
   ModelConfig config_;
   std::unique_ptr<const Tokenizer> tokenizer_;

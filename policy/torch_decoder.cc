@@ -41,12 +41,12 @@ namespace {
 
 Tensor RunLayer(const TorchWeights& w, const TextConfig& c, int layer, Tensor x, const Rotary& rotary, const Attend& attend) {
   const std::string p = absl::StrCat(kTextPrefix, "layers.", layer, ".");
-  Tensor n = RmsNorm(x, w.at(p + "input_layernorm.weight"), c.eps);
+  Tensor n = RmsNorm(x, w.at(p + "input_layernorm.weight"), c.eps, w.compute);
   const Tensor q = Rotate(w.Linear(n, p + "self_attn.q_proj").view({-1, c.heads, c.head_dim}), rotary.cos, rotary.sin);
   const Tensor k = Rotate(w.Linear(n, p + "self_attn.k_proj").view({-1, c.kv_heads, c.head_dim}), rotary.cos, rotary.sin);
   const Tensor v = w.Linear(n, p + "self_attn.v_proj").view({-1, c.kv_heads, c.head_dim});
   x = x + w.Linear(attend(layer, q, k, v), p + "self_attn.o_proj");
-  n = RmsNorm(x, w.at(p + "post_attention_layernorm.weight"), c.eps);
+  n = RmsNorm(x, w.at(p + "post_attention_layernorm.weight"), c.eps, w.compute);
   return x + w.Linear(Swiglu(w.Linear(n, p + "mlp.gate_proj"), w.Linear(n, p + "mlp.up_proj")), p + "mlp.down_proj");
 }
 
@@ -64,13 +64,13 @@ Tensor RunDecoder(const TorchWeights& w, const TextConfig& c, Tensor x, const Ro
 }
 
 Tensor FinalNorm(const TorchWeights& w, const TextConfig& c, const Tensor& hidden) {
-  return RmsNorm(hidden, w.at(absl::StrCat(kTextPrefix, "norm.weight")), c.eps);
+  return RmsNorm(hidden, w.at(absl::StrCat(kTextPrefix, "norm.weight")), c.eps, w.compute);
 }
 
 const Tensor& HeadWeight(const TorchWeights& w) { return w.at(w.has(kHeadName) ? kHeadName : kEmbeddingName); }
 
 Tensor DecoderLogits(const TorchWeights& w, const TextConfig& c, const Tensor& hidden) {
-  return torch::linear(FinalNorm(w, c, hidden), HeadWeight(w));
+  return torch::linear(FinalNorm(w, c, hidden), HeadWeight(w).to(w.compute));
 }
 
 }  // namespace swerve

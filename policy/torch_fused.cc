@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "policy/cuda/train_kernels.h"
 #include "policy/kernels.h"
 
 namespace swerve {
@@ -110,22 +111,72 @@ class FusedSwiglu : public Function<FusedSwiglu> {
   }
 };
 
+bool OnDevice(const Tensor& t) {
+  return device::kHasCuda && t.is_cuda() && (t.scalar_type() == torch::kFloat32 || t.scalar_type() == torch::kBFloat16);
+}
+bool Half(const Tensor& t) { return t.scalar_type() == torch::kBFloat16; }
+
+Tensor DeviceRotatedBy(const Tensor& x, const Tensor& cos, const Tensor& sin, bool backward) {
+  Tensor y = torch::empty_like(x);
+  device::Rotate(x.const_data_ptr(), cos.const_data_ptr<float>(), sin.const_data_ptr<float>(), x.size(0), static_cast<int>(x.size(1)), static_cast<int>(x.size(2)), Half(x),
+                 backward, y.mutable_data_ptr());
+  return y;
+}
+
+class DeviceRotate : public Function<DeviceRotate> {
+ public:
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& cos, const Tensor& sin) {
+    const Tensor c = cos.contiguous(), s = sin.contiguous();
+    ctx->save_for_backward({c, s});
+    return DeviceRotatedBy(x.contiguous(), c, s, false);
+  }
+  static tensor_list backward(AutogradContext* ctx, tensor_list gradients) {
+    const auto saved = ctx->get_saved_variables();
+    return {DeviceRotatedBy(gradients[0].contiguous(), saved[0], saved[1], true), Tensor(), Tensor()};
+  }
+};
+
+class DeviceSwiglu : public Function<DeviceSwiglu> {
+ public:
+  static Tensor forward(AutogradContext* ctx, const Tensor& gate_in, const Tensor& up_in) {
+    const Tensor gate = gate_in.contiguous(), up = up_in.contiguous();
+    ctx->save_for_backward({gate, up});
+    Tensor out = torch::empty_like(gate);
+    device::Swiglu(gate.const_data_ptr(), up.const_data_ptr(), gate.numel(), Half(gate), out.mutable_data_ptr());
+    return out;
+  }
+  static tensor_list backward(AutogradContext* ctx, tensor_list gradients) {
+    const auto saved = ctx->get_saved_variables();
+    const Tensor outer = gradients[0].contiguous();
+    Tensor ggate = torch::empty_like(saved[0]), gup = torch::empty_like(saved[1]);
+    device::SwigluBackward(saved[0].const_data_ptr(), saved[1].const_data_ptr(), outer.const_data_ptr(), outer.numel(), Half(outer), ggate.mutable_data_ptr(),
+                           gup.mutable_data_ptr());
+    return {ggate, gup};
+  }
+};
+
 }  // namespace
 
-Tensor RmsNorm(const Tensor& x, const Tensor& weight, double eps) {
-  if (Plain(x) && Plain(weight) && x.dim() == 2) return FusedRmsNorm::apply(x, weight, eps);
-  const Tensor f = x.to(torch::kFloat32);
-  return (f * torch::rsqrt(f.square().mean(-1, true) + eps)).to(x.scalar_type()) * weight;
+Tensor RmsNorm(const Tensor& x, const Tensor& weight, double eps, torch::ScalarType type) {
+  if (Plain(x) && Plain(weight) && x.dim() == 2 && type == torch::kFloat32) return FusedRmsNorm::apply(x, weight, eps);
+  if (x.is_cuda() && x.scalar_type() == weight.scalar_type() && x.scalar_type() == torch::kFloat32) {
+    return torch::rms_norm(x, {x.size(-1)}, weight, eps).to(type);
+  }
+  const Tensor f = x.to(torch::kFloat32), n = f * torch::rsqrt(f.square().mean(-1, true) + eps);
+  return x.scalar_type() == type ? n.to(type) * weight.to(type) : (n * weight.to(torch::kFloat32)).to(type);
 }
 
 Tensor Rotate(const Tensor& x, const Tensor& cos, const Tensor& sin) {
   if (Plain(x) && Plain(cos) && Plain(sin) && x.dim() == 3) return FusedRotate::apply(x, cos, sin);
+  if (OnDevice(x) && cos.scalar_type() == torch::kFloat32 && x.dim() == 3 && x.size(2) % 4 == 0) return DeviceRotate::apply(x, cos, sin);
+  const Tensor f = x.to(cos.scalar_type());
   const int64_t half = x.size(-1) / 2;
-  return x * cos + torch::cat({-x.narrow(-1, half, half), x.narrow(-1, 0, half)}, -1) * sin;
+  return (f * cos + torch::cat({-f.narrow(-1, half, half), f.narrow(-1, 0, half)}, -1) * sin).to(x.scalar_type());
 }
 
 Tensor Swiglu(const Tensor& gate, const Tensor& up) {
   if (Plain(gate) && Plain(up)) return FusedSwiglu::apply(gate, up);
+  if (OnDevice(gate) && gate.scalar_type() == up.scalar_type() && gate.numel() % 2 == 0) return DeviceSwiglu::apply(gate, up);
   return torch::silu(gate) * up;
 }
 

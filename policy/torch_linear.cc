@@ -138,4 +138,8 @@ void TransposedTimes(const Tensor& a, const Tensor& b, bool add, Tensor& out) {
   });
 }
 
+Tensor WideProduct(const Tensor& a, const Tensor& b) {
+  return a.is_cuda() && a.scalar_type() != torch::kFloat32 ? torch::mm(a, b, torch::kFloat32) : torch::mm(a, b).to(torch::kFloat32);
+}
+
 }  // namespace swerve

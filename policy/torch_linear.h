@@ -18,6 +18,9 @@ torch::Tensor TimesTransposed(const torch::Tensor& a, const torch::Tensor& w, co
 torch::Tensor Times(const torch::Tensor& a, const torch::Tensor& w);
 void TransposedTimes(const torch::Tensor& a, const torch::Tensor& b, bool add, torch::Tensor& out);
 
+// a · b in float32, whatever the two are: on a CUDA device what is multiplied stays as it is and the sums are not rounded.
+torch::Tensor WideProduct(const torch::Tensor& a, const torch::Tensor& b);
+
 }  // namespace swerve
 
 #endif  // SWERVE_POLICY_TORCH_LINEAR_H_

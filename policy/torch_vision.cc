@@ -4,6 +4,7 @@
 
 #include <map>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "policy/qwen_grid.h"
 #include "policy/torch_fused.h"
@@ -131,19 +132,29 @@ Tensor QwenVision(const TorchWeights& w, const ModelConfig& config, const Images
   const Neighbours near = Arrange(windows, x.device()), all = Arrange(frames, x.device());
   for (int i = 0; i < c.layers; ++i) {
     const std::string p = absl::StrCat("visual.blocks.", i, ".");
-    const Tensor qkv = w.Linear(RmsNorm(x, w.at(p + "norm1.weight"), 1e-6), p + "attn.qkv").view({-1, 3, heads, d});
+    const Tensor qkv = w.Linear(RmsNorm(x, w.at(p + "norm1.weight"), 1e-6, x.scalar_type()), p + "attn.qkv").view({-1, 3, heads, d});
     auto rotated = [&](int part) { return Rotate(qkv.select(1, part).to(torch::kFloat32), cos, sin).to(x.scalar_type()); };
     x = x + w.Linear(QwenAttention(rotated(0), rotated(1), qkv.select(1, 2), IsFullBlock(c, i) ? all : near), p + "attn.proj");
-    const Tensor n = RmsNorm(x, w.at(p + "norm2.weight"), 1e-6);
+    const Tensor n = RmsNorm(x, w.at(p + "norm2.weight"), 1e-6, x.scalar_type());
     x = x + w.Linear(torch::silu(w.Linear(n, p + "mlp.gate_proj")) * w.Linear(n, p + "mlp.up_proj"), p + "mlp.down_proj");
   }
-  x = RmsNorm(x, w.at("visual.merger.ln_q.weight"), 1e-6).reshape({-1, h * c.merge * c.merge});
+  x = RmsNorm(x, w.at("visual.merger.ln_q.weight"), 1e-6, x.scalar_type()).reshape({-1, h * c.merge * c.merge});
   return w.Linear(torch::gelu(w.Linear(x, "visual.merger.mlp.0")), "visual.merger.mlp.2");
+}
+
+// The tower's tensors as they are computed with: it has no fused operations that would take them as they are.
+TorchWeights Cast(const TorchWeights& w) {
+  TorchWeights out = w;
+  for (auto& [name, tensor] : out.tensors) {
+    if (!absl::StartsWith(name, "language_model.")) tensor = tensor.to(w.compute);
+  }
+  return out;
 }
 
 }  // namespace
 
-Tensor VisionFeatures(const TorchWeights& w, const ModelConfig& config, const Images& images) {
+Tensor VisionFeatures(const TorchWeights& weights, const ModelConfig& config, const Images& images) {
+  const TorchWeights w = Cast(weights);
   return config.vision.kind == VisionConfig::Kind::kInternVit ? InternVit(w, config, images) : QwenVision(w, config, images);
 }
 

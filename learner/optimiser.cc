@@ -11,6 +11,17 @@ namespace swerve {
 
 using torch::Tensor;
 
+namespace {
+
+// float64 []; on a device without a copy of the squares, whose sum is float32 there.
+Tensor SumOfSquares(const Tensor& t) {
+  if (!t.is_cuda()) return t.square().sum(torch::kFloat64);
+  const Tensor norm = torch::linalg_vector_norm(t).to(torch::kFloat64);
+  return norm * norm;
+}
+
+}  // namespace
+
 Optimiser::Optimiser(const torch::nn::Module& module, const OptimiserOptions& options) : options_(options) {
   std::map<std::string, Tensor> sorted;
   for (const auto& item : module.named_parameters()) {
@@ -26,13 +37,13 @@ void Optimiser::ZeroGrad() {
 double Optimiser::Step(double learning_rate) {
   torch::NoGradGuard constant;
   std::vector<Slot*> decayed, plain;
-  double squares = 0;
+  std::vector<Tensor> squares;  // one wait for a device, not one a tensor
   for (Slot& slot : slots_) {
     if (!slot.parameter.grad().defined()) continue;
-    squares += slot.parameter.grad().square().sum(torch::kFloat64).item<double>();
+    squares.push_back(SumOfSquares(slot.parameter.grad()));
     (slot.parameter.dim() >= 2 ? decayed : plain).push_back(&slot);
   }
-  const double norm = std::sqrt(squares);
+  const double norm = squares.empty() ? 0 : std::sqrt(torch::stack(squares).sum().item<double>());
   if (!std::isfinite(norm)) return norm;
   if (options_.max_grad_norm > 0 && norm > options_.max_grad_norm) {
     for (auto* slots : {&decayed, &plain}) {

@@ -13,6 +13,8 @@
 #include "base/status.h"
 #include "learner/optimiser.h"
 #include "policy/bench_input.h"
+#include "policy/cuda_library.h"
+#include "policy/device_bench.h"
 #include "policy/machine_bounds.h"
 #include "policy/model.h"
 
@@ -75,7 +77,9 @@ void Step(Policy& policy, const std::vector<Policy::Row>& rows, int micro_batch,
 absl::Status TrainBench(const TrainBenchOptions& o) {
   try {
     at::set_num_threads(o.threads);
-    SWERVE_ASSIGN_OR_RETURN(const std::shared_ptr<Policy> policy, Policy::Load(o.model));
+    SWERVE_ASSIGN_OR_RETURN(const torch::Device device, OpenDevice(o.device));
+    const torch::ScalarType type = o.dtype == "bfloat16" ? torch::kBFloat16 : torch::kFloat32;
+    SWERVE_ASSIGN_OR_RETURN(const std::shared_ptr<Policy> policy, Policy::Load(o.model, device, torch::kFloat32, type));
     policy->FreezeVision(true);
     policy->CheckpointGradients(o.gradient_checkpointing);
     const std::vector<Policy::Row> rows = MakeRows(policy->config(), o);
@@ -85,20 +89,25 @@ absl::Status TrainBench(const TrainBenchOptions& o) {
     for (int s = 0; s < o.steps; ++s) {
       const double start = Seconds();
       Step(*policy, rows, o.micro_batch, optimiser);
+      if (device.is_cuda()) torch::cuda::synchronize(device.index());
       // The first step also makes the moments and fills the allocator.
       if (s > 0 || o.steps == 1) best = std::min(best, Seconds() - start);
     }
     const int64_t peak = PeakMemoryBytes();
     const double tokens = static_cast<double>(rows.size()) * (rows[0].prompt_ids.size() + rows[0].response_ids.size());
-    const double bound = Operations(*policy, rows) / FlopsPerSecond(o.threads, false);
+    const double flops = device.is_cuda() ? DeviceFlopsPerSecond(device, type) : FlopsPerSecond(o.threads, type == torch::kBFloat16);
+    const double operations = Operations(*policy, rows), bound = operations / flops;
     std::cout << nlohmann::json{{"tokens_per_second", tokens / best},
                                 {"rows_per_second", rows.size() / best},
                                 {"step_seconds", best},
                                 {"prompt_tokens", rows[0].prompt_ids.size()},
                                 {"response_tokens", rows[0].response_ids.size()},
+                                {"flops_per_second", operations / best},
                                 {"share_of_arithmetic_bound", bound / best},
                                 {"arithmetic_bound_tokens_per_second", tokens / bound},
                                 {"gradient_checkpointing", o.gradient_checkpointing},
+                                {"device", o.device},
+                                {"dtype", o.dtype},
                                 {"threads", o.threads},
                                 {"peak_memory_bytes", peak}}
                      .dump()
@@ -120,6 +129,8 @@ void AddTrainBenchCommand(CLI::App& policy) {
   train->add_option("--micro-batch", o->micro_batch, "rows of a forward pass")->capture_default_str()->check(CLI::Range(1, 1 << 16));
   train->add_option("--steps", o->steps, "steps; the fastest counts, the first apart")->capture_default_str()->check(CLI::Range(1, 1 << 16));
   train->add_option("--threads", o->threads, "compute threads")->capture_default_str()->check(CLI::Range(1, 256));
+  train->add_option("--device", o->device, "cpu or cuda:N")->capture_default_str();
+  train->add_option("--dtype", o->dtype, "that matrices are multiplied in; weights stay float32")->capture_default_str()->check(CLI::IsMember({"float32", "bfloat16"}));
   train->add_flag("--gradient-checkpointing", o->gradient_checkpointing, "layers are computed again for their gradient");
   train->callback([o] {
     if (absl::Status s = TrainBench(*o); !s.ok()) FailWith(s);

@@ -21,6 +21,8 @@ struct TrainBenchOptions {
   int steps = 4;                     // the fastest counts, the first apart where there are others
   int threads = 1;
   bool gradient_checkpointing = false;
+  std::string device = "cpu";        // or cuda:N
+  std::string dtype = "float32";     // that matrices are multiplied in: float32, bfloat16; weights and moments are float32
 };
 
 // Steps as the trainer makes them (learner/trainer.h): forward, backward, clipping and AdamW over all weights but those of

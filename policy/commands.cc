@@ -1,8 +1,11 @@
+#include <torch/torch.h>
+
 #include "policy/commands.h"
 
 #include <CLI/CLI.hpp>
 
 #include "base/exit_code.h"
+#include "policy/device_bench.h"
 #include "policy/generate_bench.h"
 #include "policy/logprobs_command.h"
 
@@ -41,13 +44,15 @@ void AddPolicyCommands(CLI::App& app) {
     c->add_option("--model", o->logprobs.model, "Hugging Face directory")->required();
     c->add_option("--adapter", o->logprobs.adapter, "PEFT directory of a LoRA adapter over it");
     c->add_option("--dtype", o->logprobs.dtype, "float32 or bfloat16")->capture_default_str();
+    c->add_option("--device", o->logprobs.device, "cpu or cuda:N")->capture_default_str();
     c->add_option("--threads", o->logprobs.threads, "compute threads")->capture_default_str()->check(CLI::Range(1, 256));
   }
   CLI::App* generate = policy->add_subcommand("generate-bench", "Tokens per second of prompts and of decoding, one JSON line");
   generate->add_option("--scenes", o->bench.scenes, "prompts")->capture_default_str()->check(CLI::Range(1, 1 << 16));
   generate->add_option("--prompt", o->bench.prompt, "tokens of a prompt")->capture_default_str()->check(CLI::Range(2, 1 << 16));
   generate->add_option("--dtype", o->bench.dtype, "float32 or bfloat16")->capture_default_str();
-  run(generate, [o] { return GenerateBench(o->bench); });
+  generate->add_option("--device", o->bench.device, "cpu or cuda:N")->capture_default_str();
+  run(generate, [o] { return o->bench.device == "cpu" ? GenerateBench(o->bench) : DeviceGenerateBench(o->bench); });
   generate->add_option("--group", o->bench.group, "samples that share a prompt")->capture_default_str()->check(CLI::Range(1, 1 << 12));
   generate->add_option("--new", o->bench.tokens, "response tokens of a row")->capture_default_str()->check(CLI::Range(1, 1 << 16));
   generate->add_option("--model", o->bench.model, "Hugging Face directory")->capture_default_str();

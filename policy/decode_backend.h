@@ -4,6 +4,7 @@
 #define SWERVE_POLICY_DECODE_BACKEND_H_
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -67,6 +68,8 @@ class DecodeBackend {
   virtual void End(std::unique_ptr<Row> row) = 0;
   // One token more for each row.
   virtual absl::Status Step(const DecodeWeights& weights, absl::Span<RowWork> rows) = 0;
+  // Seconds of the parts of a step like the last, for benchmarks; empty where it does not know. What rows hold is then spoilt.
+  virtual std::map<std::string, double> TimeParts(const DecodeWeights& weights) { return {}; }
   // Prompts and rows now hold `bytes`; what is kept beyond that for later ones must not exceed `spare`.
   virtual void Trim(int64_t bytes, int64_t spare) {}
 };

@@ -52,7 +52,7 @@ class DeviceBackend : public DecodeBackend {
   DeviceBackend(const ModelConfig& config, const DeviceWeights& first, torch::Device device, int width, int64_t pages, std::unique_ptr<DeviceOps> ops)
       : config_(config), ops_(std::move(ops)), cache_(config.text, first.tensors().compute, device, pages), pool_(static_cast<int>(pages)),
         step_(first, cache_, width, ops_.get()) {
-    for (int i = width - 1; i >= 0; --i) free_slots_.push_back(i);
+    for (int i = step_.width() - 1; i >= 0; --i) free_slots_.push_back(i);
   }
 
   absl::Status Prefill(const DecodeWeights& weights, absl::Span<PromptWork> prompts) override {
@@ -101,18 +101,22 @@ class DeviceBackend : public DecodeBackend {
 
   absl::Status Step(const DecodeWeights& weights, absl::Span<RowWork> rows) override {
     return Guarded([&]() -> absl::Status {
-      steps_.assign(step_.width(), {});
+      std::vector<device::StepRow> steps;
+      std::vector<const void*> prompts;
       std::vector<Draw*> draws;
-      for (size_t i = 0; i < rows.size(); ++i) {
-        const auto& row = static_cast<const DeviceRow&>(*rows[i].row);
-        steps_[i] = {rows[i].token, row.prompt->next + row.own, row.slot * step_.table_stride(), row.prompt->length, row.own};
-        draws.push_back(&rows[i].draw);
+      for (RowWork& work : rows) {
+        const auto& row = static_cast<const DeviceRow&>(*work.row);
+        steps.push_back({work.token, row.prompt->next + row.own, row.slot * step_.table_stride(), row.prompt->length, row.own});
+        prompts.push_back(row.prompt);
+        draws.push_back(&work.draw);
       }
-      step_.Run(Of(weights), steps_, absl::MakeSpan(draws));
+      step_.Run(Of(weights), steps, prompts, absl::MakeSpan(draws));
       for (RowWork& work : rows) ++static_cast<DeviceRow*>(work.row)->own;
       return absl::OkStatus();
     });
   }
+
+  std::map<std::string, double> TimeParts(const DecodeWeights& weights) override { return step_.TimeParts(Of(weights)); }
 
  private:
   void RunPrompts(const DeviceWeights& w, absl::Span<PromptWork> prompts) {
@@ -152,7 +156,6 @@ class DeviceBackend : public DecodeBackend {
   DevicePagePool pool_;
   DeviceStep step_;
   std::vector<int> free_slots_;
-  std::vector<device::StepRow> steps_;
 };
 
 class DevicePlatform : public EnginePlatform {
@@ -165,6 +168,7 @@ class DevicePlatform : public EnginePlatform {
     const TextConfig& t = config.text;
     auto bad = [](auto... what) { return absl::UnimplementedError(absl::StrCat("the CUDA engine's kernels need ", what...)); };
     if (t.head_dim != 32 && t.head_dim != 64 && t.head_dim != 128) return bad("a head_dim of 32, 64 or 128, not ", t.head_dim);
+    if (t.heads / t.kv_heads > device::kCohortRows) return bad("at most ", device::kCohortRows, " query heads to a key head, not ", t.heads / t.kv_heads);
     if (t.hidden % 8 != 0 || t.mlp % 8 != 0) return bad("hidden_size and intermediate_size that are multiples of 8, not ", t.hidden, " and ", t.mlp);
     return absl::OkStatus();
   }
@@ -210,14 +214,8 @@ absl::StatusOr<std::unique_ptr<EnginePlatform>> CreateDevicePlatform(const Engin
 
 absl::StatusOr<std::unique_ptr<EnginePlatform>> CreateCudaPlatform(const EngineOptions& options) {
 #ifdef SWERVE_CUDA
-  SWERVE_RETURN_IF_ERROR(LoadCudaBackend());
-  int index = 0;
-  try {
-    const torch::Device device(options.device);
-    index = device.has_index() ? device.index() : 0;
-  } catch (const std::exception&) {
-    return absl::InvalidArgumentError(absl::StrCat("device '", options.device, "' must be cpu or cuda:N"));
-  }
+  SWERVE_ASSIGN_OR_RETURN(const torch::Device device, OpenDevice(options.device));
+  const int index = device.index();
   return CreateDevicePlatform(options, absl::StrCat("cuda:", index), [index]() -> absl::StatusOr<std::unique_ptr<DeviceOps>> {
     std::string error;
     std::unique_ptr<DeviceOps> ops = device::CreateCudaOps(index, &error);

@@ -3,6 +3,7 @@
 #include "policy/device_step.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 
 #include "policy/kernels.h"
@@ -17,10 +18,12 @@ using torch::Tensor;
 
 constexpr size_t kGraphs = 3;  // rows under way may be of older weights
 
-// Rows as bytes on the device.
-template <typename T>
-T* Rows(const Tensor& t) {
-  return reinterpret_cast<T*>(t.data_ptr<uint8_t>());
+// Rows that a step computes, whatever is active: what the kernels of products take, or a multiple of what cuBLAS likes.
+int WidthFor(int rows) {
+  for (const int width : {8, 16, 32, 64}) {
+    if (rows <= width) return width;
+  }
+  return (rows + 15) / 16 * 16;
 }
 
 // The device draws from all of the distribution; a nucleus and alternatives are the host's.
@@ -28,29 +31,40 @@ bool OnHost(const GenerateRequest& request) { return request.top_logprobs > 0 ||
 
 }  // namespace
 
-DeviceStep::DeviceStep(const DeviceWeights& like, DeviceCache& cache, int width, device::DeviceOps* ops)
-    : shape_(like.shape()), device_(like.head().device()), width_(width),
-      table_stride_(static_cast<int>(2 + (like.config().text.max_positions + device::kPage - 1) / device::kPage)), ops_(ops), cache_(cache) {
+DeviceStep::DeviceStep(const DeviceWeights& like, DeviceCache& cache, int wanted, device::DeviceOps* ops)
+    : shape_(like.shape()), device_(like.head().device()), width_(WidthFor(wanted)),
+      table_stride_(static_cast<int>(2 + (like.config().text.max_positions + device::kPage - 1) / device::kPage)), own_products_(device::HasProducts(shape_, width_)),
+      ops_(ops), cache_(cache) {
   const TextConfig& c = like.config().text;
-  const int64_t w = width;
+  const int64_t w = width_, qkv = (c.heads + 2 * c.kv_heads) * c.head_dim;
   const torch::ScalarType type = shape_.half ? torch::kBFloat16 : torch::kFloat32, f = torch::kFloat32;
-  steps_ = Room({w * static_cast<int64_t>(sizeof(StepRow))}, torch::kUInt8);
-  draws_ = Room({w * static_cast<int64_t>(sizeof(DrawRow))}, torch::kUInt8);
+  draws_at_ = w * static_cast<int64_t>(sizeof(StepRow));
+  draws_at_ += -draws_at_ & 15;
+  cohorts_at_ = draws_at_ + w * static_cast<int64_t>(sizeof(DrawRow));
+  input_host_.resize(cohorts_at_ + 3 * w * sizeof(int32_t));
+  input_ = Room({static_cast<int64_t>(input_host_.size())}, torch::kUInt8);
   drawn_ = Room({w * static_cast<int64_t>(sizeof(DrawnRow))}, torch::kUInt8);
   tables_ = Room({w * table_stride_}, torch::kInt32);
   frequencies_ = torch::pow(c.rope_theta, torch::arange(0, c.head_dim, 2, torch::kFloat64) / -c.head_dim).to(f).to(device_);
   x_ = Room({w, c.hidden}, f);
   n_ = Room({w, c.hidden}, type);
-  qkv_ = Room({w, (c.heads + 2 * c.kv_heads) * c.head_dim}, type);
+  qkv_ = Room({w, qkv}, type);
   attention_ = Room({w, c.heads * c.head_dim}, type);
-  gate_up_ = Room({w, 2 * c.mlp}, type);
   gated_ = Room({w, c.mlp}, type);
   logits_ = Room({w, c.vocab}, f);
-  partial_ = Room({device::PartialFloats(shape_, width)}, f);
+  partial_ = Room({device::PartialFloats(shape_, width_)}, f);
   arrivals_ = Room({w * c.kv_heads}, torch::kInt32);
-  masses_ = Room({device::SamplePartialFloats(shape_, width)}, f);
-  host_draws_.resize(width);
-  host_drawn_.resize(width);
+  masses_ = Room({device::SamplePartialFloats(shape_, width_)}, f);
+  if (own_products_) {
+    int64_t most = 0;
+    for (const auto& [n, k] : {std::pair<int64_t, int64_t>{qkv, c.hidden}, {c.hidden, c.heads * c.head_dim}, {c.hidden, c.mlp}}) {
+      most = std::max<int64_t>(most, w * n * device::ProductSplits(static_cast<int>(n), static_cast<int>(k)));
+    }
+    parts_ = Room({most}, f);
+  } else {
+    gate_up_ = Room({w, 2 * c.mlp}, type);
+  }
+  host_drawn_.resize(width_);
   ops_->Synchronize();
 }
 
@@ -58,66 +72,147 @@ void DeviceStep::SetTable(int slot, const std::vector<int32_t>& pages) {
   ops_->ToDevice(tables_.data_ptr<int32_t>() + static_cast<int64_t>(slot) * table_stride_, pages.data(), static_cast<int64_t>(pages.size() * sizeof(int32_t)));
 }
 
-void DeviceStep::Compute(const DeviceWeights& w) {
-  const StepRow* steps = Rows<StepRow>(steps_);
-  const int32_t* tables = tables_.data_ptr<int32_t>();
-  float* x = x_.data_ptr<float>();
-  auto times = [&](const Tensor& matrix, const Tensor& from, void* to, bool wide, bool add) {
-    ops_->Multiply(shape_, matrix.data_ptr(), from.data_ptr(), to, width_, static_cast<int>(matrix.size(0)), static_cast<int>(matrix.size(1)), wide, add);
+std::vector<DeviceStep::Part> DeviceStep::Parts(const DeviceWeights& w) {
+  uint8_t* input = input_.data_ptr<uint8_t>();
+  const StepRow* steps = reinterpret_cast<const StepRow*>(input);
+  const DrawRow* draws = reinterpret_cast<const DrawRow*>(input + draws_at_);
+  const int32_t *cohorts = reinterpret_cast<const int32_t*>(input + cohorts_at_), *tables = tables_.data_ptr<int32_t>();
+  DrawnRow* drawn = reinterpret_cast<DrawnRow*>(drawn_.data_ptr<uint8_t>());
+  float *x = x_.data_ptr<float>(), *parts = own_products_ ? parts_.data_ptr<float>() : nullptr;
+  auto splits = [this](const Tensor& m) { return own_products_ ? device::ProductSplits(static_cast<int>(m.size(0)), static_cast<int>(m.size(1))) : 0; };
+  // Into parts, or into `to`: added to the residual where that is what it goes to.
+  auto times = [=, this](const Tensor& m, const Tensor& from, void* to, bool residual) {
+    const int n = static_cast<int>(m.size(0)), k = static_cast<int>(m.size(1));
+    if (own_products_) return ops_->Product(shape_, m.data_ptr(), from.data_ptr(), width_, n, k, parts);
+    ops_->Multiply(shape_, m.data_ptr(), from.data_ptr(), to, width_, n, k, residual, residual);
   };
-  auto norm = [&](const Tensor& weight) { ops_->RmsNorm(shape_, x, weight.data_ptr<float>(), width_, n_.data_ptr()); };
-  ops_->Embed(shape_, steps, width_, w.embedding().data_ptr(), x);
-  for (size_t l = 0; l < w.layers().size(); ++l) {
-    const DeviceWeights::Layer& layer = w.layers()[l];
-    void *keys = cache_.keys(static_cast<int>(l)).data_ptr(), *values = cache_.values(static_cast<int>(l)).data_ptr();
-    norm(layer.norm1);
-    times(layer.qkv, n_, qkv_.data_ptr(), false, false);
-    ops_->Place(shape_, steps, tables, width_, qkv_.data_ptr(), layer.qkv_bias.defined() ? layer.qkv_bias.data_ptr() : nullptr, frequencies_.data_ptr<float>(), keys, values);
-    ops_->Attend(shape_, steps, tables, width_, qkv_.data_ptr(), keys, values, partial_.data_ptr<float>(), arrivals_.data_ptr<int32_t>(), attention_.data_ptr());
-    times(layer.o, attention_, x, true, true);
-    norm(layer.norm2);
-    times(layer.gate_up, n_, gate_up_.data_ptr(), false, false);
-    ops_->Swiglu(shape_, gate_up_.data_ptr(), width_, gated_.data_ptr());
-    times(layer.down, gated_, x, true, true);
+  // `before`: the matrix whose product is still to be added to the residual.
+  auto norm = [=, this](const Tensor& weight, const Tensor* before) {
+    ops_->RmsNorm(shape_, x, parts, before == nullptr ? 0 : splits(*before), weight.data_ptr<float>(), width_, n_.data_ptr());
+  };
+  auto layer = [&w](int l) -> const DeviceWeights::Layer& { return w.layers()[l]; };
+  const int last = static_cast<int>(w.layers().size()) - 1;
+  std::vector<Part> all = {
+      {"embed", [=, this, &w](int) { ops_->Embed(shape_, steps, width_, w.embedding().data_ptr(), x); }, false},
+      {"norm1", [=](int l) { norm(layer(l).norm1, l == 0 ? nullptr : &layer(l - 1).down); }},
+      {"qkv", [=, this](int l) { times(layer(l).qkv, n_, qkv_.data_ptr(), false); }},
+      {"place",
+       [=, this](int l) {
+         const Tensor& bias = layer(l).qkv_bias;
+         ops_->Place(shape_, steps, tables, width_, qkv_.data_ptr(), parts, splits(layer(l).qkv), bias.defined() ? bias.data_ptr() : nullptr,
+                     frequencies_.data_ptr<float>(), cache_.keys(l).data_ptr(), cache_.values(l).data_ptr());
+       }},
+      {"attend",
+       [=, this](int l) {
+         ops_->Attend(shape_, steps, tables, cohorts, width_, qkv_.data_ptr(), cache_.keys(l).data_ptr(), cache_.values(l).data_ptr(), partial_.data_ptr<float>(),
+                      arrivals_.data_ptr<int32_t>(), attention_.data_ptr());
+       }},
+      {"o", [=, this](int l) { times(layer(l).o, attention_, x, true); }},
+      {"norm2", [=](int l) { norm(layer(l).norm2, &layer(l).o); }}};
+  if (own_products_) {
+    all.push_back({"gate_up", [=, this](int l) { ops_->GatedProduct(shape_, layer(l).gate_up.data_ptr(), n_.data_ptr(), width_, gated_.data_ptr()); }});
+  } else {
+    all.push_back({"gate_up", [=, this](int l) { times(layer(l).gate_up, n_, gate_up_.data_ptr(), false); }});
+    all.push_back({"swiglu", [=, this](int) { ops_->Swiglu(shape_, gate_up_.data_ptr(), width_, gated_.data_ptr()); }});
   }
-  norm(w.norm());
-  times(w.head(), n_, logits_.data_ptr(), true, false);
-  ops_->Sample(shape_, Rows<DrawRow>(draws_), width_, logits_.data_ptr<float>(), shape_.vocab, masses_.data_ptr<float>(), Rows<DrawnRow>(drawn_));
+  all.push_back({"down", [=, this](int l) { times(layer(l).down, gated_, x, true); }});
+  all.push_back({"final_norm", [=, &w](int) { norm(w.norm(), &layer(last).down); }, false});
+  all.push_back({"head",
+                 [=, this, &w](int) {
+                   const Tensor& m = w.head();
+                   ops_->Multiply(shape_, m.data_ptr(), n_.data_ptr(), logits_.data_ptr(), width_, static_cast<int>(m.size(0)), static_cast<int>(m.size(1)), true, false);
+                 },
+                 false});
+  all.push_back({"sample",
+                 [=, this](int) { ops_->Sample(shape_, draws, width_, logits_.data_ptr<float>(), shape_.vocab, masses_.data_ptr<float>(), drawn); },
+                 false});
+  return all;
 }
 
-void DeviceStep::Run(const DeviceWeights& w, const std::vector<StepRow>& steps, absl::Span<DecodeBackend::Draw*> draws) {
-  ops_->ToDevice(Rows<StepRow>(steps_), steps.data(), static_cast<int64_t>(width_ * sizeof(StepRow)));
-  PutDraws(1, draws);
+void DeviceStep::Compute(const DeviceWeights& w) {
+  const std::vector<Part> parts = Parts(w);
+  const auto from = std::find_if(parts.begin(), parts.end(), [](const Part& p) { return p.each_layer; });
+  const auto to = std::find_if(from, parts.end(), [](const Part& p) { return !p.each_layer; });
+  for (auto p = parts.begin(); p != from; ++p) p->work(0);
+  for (int l = 0; l < static_cast<int>(w.layers().size()); ++l) {
+    for (auto p = from; p != to; ++p) p->work(l);
+  }
+  for (auto p = to; p != parts.end(); ++p) p->work(0);
+}
+
+std::map<std::string, double> DeviceStep::TimeParts(const DeviceWeights& w) {
+  constexpr int kRounds = 20;
+  auto now = [] { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); };
+  std::map<std::string, double> out;
+  for (const Part& part : Parts(w)) {
+    const auto graph = ops_->Record([&] {
+      for (int l = 0; l < (part.each_layer ? static_cast<int>(w.layers().size()) : 1); ++l) part.work(l);
+    });
+    graph->Launch();
+    ops_->Synchronize();
+    const double begin = now();
+    for (int i = 0; i < kRounds; ++i) graph->Launch();
+    ops_->Synchronize();
+    out[part.name] = (now() - begin) / kRounds;
+  }
+  return out;
+}
+
+void DeviceStep::Run(const DeviceWeights& w, absl::Span<const StepRow> steps, absl::Span<const void* const> prompts, absl::Span<DecodeBackend::Draw*> draws) {
+  std::fill(Host<StepRow>(0), Host<StepRow>(0) + width_, StepRow{});
+  std::copy(steps.begin(), steps.end(), Host<StepRow>(0));
+  FillDraws(1, draws);
+  FillCohorts(prompts);
+  ops_->ToDevice(input_.data_ptr(), input_host_.data(), static_cast<int64_t>(input_host_.size()));
   const auto found = std::find_if(graphs_.begin(), graphs_.end(), [&](const Recorded& r) { return r.weights == w.id(); });
   if (found != graphs_.end()) {
     graphs_.splice(graphs_.begin(), graphs_, found);
     graphs_.front().graph->Launch();
   } else {
     Compute(w);  // chooses algorithms, which cannot be recorded
-    graphs_.push_front({w.id(), ops_->Record([&] { Compute(w); })});
+    graphs_.push_front({w.id(), ops_->Record([this, &w] { Compute(w); })});
     if (graphs_.size() > kGraphs) graphs_.pop_back();
   }
   TakeDraws(logits_.data_ptr<float>(), 1, draws);
 }
 
 void DeviceStep::DrawFrom(const float* logits, int apart, absl::Span<DecodeBackend::Draw*> draws) {
-  PutDraws(apart, draws);
-  ops_->Sample(shape_, Rows<DrawRow>(draws_), static_cast<int>(draws.size()), logits, shape_.vocab, masses_.data_ptr<float>(), Rows<DrawnRow>(drawn_));
+  FillDraws(apart, draws);
+  DrawRow* to = reinterpret_cast<DrawRow*>(input_.data_ptr<uint8_t>() + draws_at_);
+  ops_->ToDevice(to, Host<DrawRow>(draws_at_), width_ * static_cast<int64_t>(sizeof(DrawRow)));
+  ops_->Sample(shape_, to, static_cast<int>(draws.size()), logits, shape_.vocab, masses_.data_ptr<float>(), reinterpret_cast<DrawnRow*>(drawn_.data_ptr<uint8_t>()));
   TakeDraws(logits, apart, draws);
 }
 
-void DeviceStep::PutDraws(int apart, absl::Span<DecodeBackend::Draw*> draws) {
-  std::fill(host_draws_.begin(), host_draws_.end(), DrawRow{});
+void DeviceStep::FillDraws(int apart, absl::Span<DecodeBackend::Draw*> draws) {
+  DrawRow* to = Host<DrawRow>(draws_at_);
+  std::fill(to, to + width_, DrawRow{});
   for (size_t i = 0; i < draws.size(); ++i) {
     const GenerateRequest& request = *draws[i]->request;
     if (OnHost(request)) continue;
-    host_draws_[i] = {static_cast<int32_t>(i) * apart, request.temperature > 0 ? static_cast<float>(1 / request.temperature) : 0.0f, draws[i]->uniform};
+    to[i] = {static_cast<int32_t>(i) * apart, request.temperature > 0 ? static_cast<float>(1 / request.temperature) : 0.0f, draws[i]->uniform};
   }
-  ops_->ToDevice(Rows<DrawRow>(draws_), host_draws_.data(), static_cast<int64_t>(width_ * sizeof(DrawRow)));
+}
+
+// Rows in order of their prompts, cut where a cohort is full.
+void DeviceStep::FillCohorts(absl::Span<const void* const> prompts) {
+  int32_t *order = Host<int32_t>(cohorts_at_), *first = order + width_, *count = first + width_;
+  std::fill(order, order + 3 * width_, 0);
+  std::map<const void*, std::vector<int32_t>> rows;
+  for (size_t i = 0; i < prompts.size(); ++i) rows[prompts[i]].push_back(static_cast<int32_t>(i));
+  const int most = device::CohortRows(shape_);
+  int at = 0, cohort = 0;
+  for (const auto& [prompt, members] : rows) {
+    for (size_t i = 0; i < members.size(); ++i) {
+      if (i % most == 0) first[cohort++] = at;
+      ++count[cohort - 1];
+      order[at++] = members[i];
+    }
+  }
 }
 
 void DeviceStep::TakeDraws(const float* logits, int apart, absl::Span<DecodeBackend::Draw*> draws) {
-  ops_->ToHost(host_drawn_.data(), Rows<DrawnRow>(drawn_), static_cast<int64_t>(draws.size() * sizeof(DrawnRow)));
+  ops_->ToHost(host_drawn_.data(), drawn_.data_ptr(), static_cast<int64_t>(draws.size() * sizeof(DrawnRow)));
   for (size_t i = 0; i < draws.size(); ++i) {
     DecodeBackend::Draw& draw = *draws[i];
     if (!OnHost(*draw.request)) {

@@ -14,6 +14,7 @@ struct GenerateBenchOptions {
   int scenes = 16, group = 8;     // prompts, and samples that share each
   int prompt = 220, tokens = 140;
   int threads = 1;
+  std::string device = "cpu";  // another: policy/device_bench.h
 };
 
 // One JSON line: prefill, decode and end-to-end tokens per second, peak memory, what this machine's memory and arithmetic

@@ -11,7 +11,9 @@
 
 #include "absl/strings/str_replace.h"
 #include "base/files.h"
-#include "policy/fused_model.h"
+#include "policy/cpu_backend.h"
+#include "policy/cuda_library.h"
+#include "policy/device_backend.h"
 #include "policy/image_file.h"
 #include "policy/model.h"
 #include "policy/prompt_input.h"
@@ -87,29 +89,54 @@ absl::StatusOr<Request> ParseRequest(const Json& json, const std::string& input,
   return out;
 }
 
-// Greedy continuation on the engine's kernels.
-absl::StatusOr<std::vector<int32_t>> OnKernels(const FusedModel& model, const Request& request) {
-  FusedModel::Scratch scratch;
-  FusedModel::Cache cache;
-  FusedModel::Row row;
-  std::vector<float> logits(model.logit_stride());
-  std::vector<int32_t> out;
-  SWERVE_RETURN_IF_ERROR(model.Prefill(request.ids, request.images, &cache, logits.data(), &scratch));
-  row.prompt = &cache;
-  row.own.Reset(model, request.greedy);
-  FusedModel::Row* rows[] = {&row};
-  const auto& eos = model.config().eos;
-  while (true) {
-    out.push_back(static_cast<int32_t>(std::max_element(logits.begin(), logits.begin() + model.config().text.vocab) - logits.begin()));
-    if (static_cast<int>(out.size()) >= request.greedy || std::find(eos.begin(), eos.end(), out.back()) != eos.end()) return out;
-    model.Step(rows, {&out.back(), 1}, logits.data(), &scratch);
+// Greedy continuations as the engine makes them.
+class Continuations {
+ public:
+  static absl::StatusOr<std::unique_ptr<Continuations>> Create(const LogprobsOptions& o, const ModelConfig& config) {
+    const EngineOptions options{.model_dir = o.model, .threads = o.threads, .device = o.device, .dtype = o.dtype, .max_batch = 1};
+    auto out = std::make_unique<Continuations>();
+    SWERVE_ASSIGN_OR_RETURN(out->platform_, o.device == "cpu" ? CreateCpuPlatform(options) : CreateCudaPlatform(options));
+    SWERVE_RETURN_IF_ERROR(out->platform_->Check(config));
+    SWERVE_ASSIGN_OR_RETURN(out->weights_, out->platform_->Load(o.model, config));
+    SWERVE_ASSIGN_OR_RETURN(out->layout_, out->platform_->Start(config, *out->weights_));
+    out->eos_ = config.eos;
+    return out;
   }
-}
+
+  absl::StatusOr<std::vector<int32_t>> Of(const Request& request) {
+    DecodeBackend& backend = *layout_.loops[0];
+    DecodeBackend::PromptWork prompt{&request.ids, &request.images};
+    SWERVE_RETURN_IF_ERROR(backend.Prefill(*weights_, {&prompt, 1}));
+    GenerateRequest greedy;
+    greedy.temperature = 0;
+    DecodeBackend::RowWork work{nullptr, 0, {&greedy}};
+    SWERVE_RETURN_IF_ERROR(backend.First(*prompt.prompt, {&work.draw, 1}));
+    std::unique_ptr<DecodeBackend::Row> row = backend.Begin(*prompt.prompt, request.greedy);
+    work.row = row.get();
+    std::vector<int32_t> out;
+    absl::Status status;
+    while (status.ok()) {
+      out.push_back(work.token = work.draw.drawn.token.id);
+      if (static_cast<int>(out.size()) >= request.greedy || std::find(eos_.begin(), eos_.end(), work.token) != eos_.end()) break;
+      status = backend.Step(*weights_, {&work, 1});
+    }
+    backend.End(std::move(row));
+    if (!status.ok()) return status;
+    return out;
+  }
+
+ private:
+  std::unique_ptr<EnginePlatform> platform_;
+  std::shared_ptr<const DecodeWeights> weights_;
+  EnginePlatform::Layout layout_;
+  std::vector<int> eos_;
+};
 
 absl::StatusOr<std::shared_ptr<Policy>> LoadPolicy(const LogprobsOptions& o) {
   if (o.dtype != "float32" && o.dtype != "bfloat16") return absl::InvalidArgumentError(absl::StrCat("--dtype ", o.dtype, " is not supported (float32, bfloat16)"));
   at::set_num_threads(o.threads);
-  SWERVE_ASSIGN_OR_RETURN(auto policy, Policy::Load(o.model, torch::kCPU, o.dtype == "float32" ? torch::kFloat32 : torch::kBFloat16));
+  SWERVE_ASSIGN_OR_RETURN(const torch::Device device, OpenDevice(o.device));
+  SWERVE_ASSIGN_OR_RETURN(auto policy, Policy::Load(o.model, device, o.dtype == "float32" ? torch::kFloat32 : torch::kBFloat16));
   if (!o.adapter.empty()) SWERVE_RETURN_IF_ERROR(policy->LoadAdapters(o.adapter));
   return policy;
 }
@@ -120,7 +147,7 @@ absl::Status WriteGradients(const Policy& policy, const std::string& path) {
   std::vector<NamedTensor> named;
   for (const auto& item : policy.named_parameters()) {
     if (!item.value().grad().defined()) continue;
-    const torch::Tensor& g = held.emplace_back(item.value().grad().to(torch::kFloat32).contiguous());
+    const torch::Tensor& g = held.emplace_back(item.value().grad().to(torch::kCPU, torch::kFloat32).contiguous());
     named.push_back({absl::StrReplaceAll(item.key(), {{"/", "."}}), g.sizes().vec(), g.data_ptr<float>()});
   }
   return WriteSafetensors(path, named);
@@ -131,11 +158,9 @@ absl::Status WriteGradients(const Policy& policy, const std::string& path) {
 absl::Status PrintLogprobs(const LogprobsOptions& o) try {
   SWERVE_ASSIGN_OR_RETURN(const std::vector<Json> requests, ReadRequests(o.in));
   SWERVE_ASSIGN_OR_RETURN(const std::shared_ptr<Policy> policy, LoadPolicy(o));
-  std::shared_ptr<const FusedModel> fused;
+  std::unique_ptr<Continuations> engine;
   if (o.kernels) {
-    SWERVE_ASSIGN_OR_RETURN(const MappedTensors tensors, MapTensors(o.model, policy->config()));
-    SWERVE_ASSIGN_OR_RETURN(const FusedModel::Precision precision, FusedModel::ParsePrecision(o.dtype));
-    SWERVE_ASSIGN_OR_RETURN(fused, FusedModel::Create(policy->config(), tensors, precision));
+    SWERVE_ASSIGN_OR_RETURN(engine, Continuations::Create(o, policy->config()));
   }
   const bool gradients = !o.gradients.empty();
   Json out = {{"responses", Json::array()}};
@@ -145,13 +170,13 @@ absl::Status PrintLogprobs(const LogprobsOptions& o) try {
     torch::AutoGradMode recording(gradients);
     const int64_t n = static_cast<int64_t>(request->ids.size());
     const torch::Tensor lp = torch::log_softmax(policy->Logits(request->ids, request->images), -1);
-    const torch::Tensor next = torch::tensor(std::vector<int64_t>(request->ids.begin() + 1, request->ids.end()), torch::kInt64);
+    const torch::Tensor next = IndexTensor(std::vector<int64_t>(request->ids.begin() + 1, request->ids.end()), lp.device());
     const torch::Tensor values = lp.narrow(0, 0, n - 1).gather(1, next.unsqueeze(1)).squeeze(1);
     if (gradients && n > 1) (-values.sum()).backward();
-    const torch::Tensor plain = values.detach().contiguous();
+    const torch::Tensor plain = values.detach().to(torch::kCPU).contiguous();
     Json answer = {{"logprobs", std::vector<float>(plain.data_ptr<float>(), plain.data_ptr<float>() + plain.numel())}};
-    if (request->greedy > 0 && fused != nullptr) {
-      SWERVE_ASSIGN_OR_RETURN(answer["greedy"], OnKernels(*fused, *request));
+    if (request->greedy > 0 && engine != nullptr) {
+      SWERVE_ASSIGN_OR_RETURN(answer["greedy"], engine->Of(*request));
     } else if (request->greedy > 0) {
       answer["greedy"] = policy->Greedy(request->ids, request->images, request->greedy);
     }

@@ -14,7 +14,7 @@ struct LogprobsOptions {
   std::string in;         // requests, JSON
   std::string out;        // directory to write; empty: none
   std::string adapter_out;  // PEFT directory to write; empty: none
-  std::string dtype = "float32";
+  std::string dtype = "float32", device = "cpu";
   std::string gradients;  // safetensors of the gradients of the summed negative log-probabilities; empty: none
   bool kernels = false;   // greedy continuations on the generation engine's kernels instead of LibTorch
   int threads = 1;

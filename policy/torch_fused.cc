@@ -116,6 +116,26 @@ bool OnDevice(const Tensor& t) {
 }
 bool Half(const Tensor& t) { return t.scalar_type() == torch::kBFloat16; }
 
+class DeviceRmsNorm : public Function<DeviceRmsNorm> {
+ public:
+  static Tensor forward(AutogradContext* ctx, const Tensor& input, const Tensor& weight, double eps, bool half) {
+    const Tensor x = input.contiguous(), scales = torch::empty({x.size(0)}, x.options());
+    Tensor y = torch::empty(x.sizes(), x.options().dtype(half ? torch::kBFloat16 : torch::kFloat32));
+    device::RmsNorm(x.const_data_ptr<float>(), weight.const_data_ptr<float>(), x.size(0), x.size(1), static_cast<float>(eps), half, y.mutable_data_ptr(),
+                    scales.data_ptr<float>());
+    ctx->save_for_backward({x, weight, scales});
+    return y;
+  }
+  static tensor_list backward(AutogradContext* ctx, tensor_list gradients) {
+    const auto saved = ctx->get_saved_variables();
+    const Tensor &x = saved[0], &weight = saved[1], gy = gradients[0].contiguous();
+    Tensor gx = torch::empty_like(x), parts = torch::empty({device::RmsNormParts(x.size(0)), x.size(1)}, x.options());
+    device::RmsNormBackward(gy.const_data_ptr(), x.const_data_ptr<float>(), weight.const_data_ptr<float>(), saved[2].const_data_ptr<float>(), x.size(0), x.size(1),
+                            Half(gy), gx.data_ptr<float>(), parts.data_ptr<float>());
+    return {gx, ctx->needs_input_grad(1) ? parts.sum(0) : Tensor(), Tensor(), Tensor()};
+  }
+};
+
 Tensor DeviceRotatedBy(const Tensor& x, const Tensor& cos, const Tensor& sin, bool backward) {
   Tensor y = torch::empty_like(x);
   device::Rotate(x.const_data_ptr(), cos.const_data_ptr<float>(), sin.const_data_ptr<float>(), x.size(0), static_cast<int>(x.size(1)), static_cast<int>(x.size(2)), Half(x),
@@ -159,8 +179,9 @@ class DeviceSwiglu : public Function<DeviceSwiglu> {
 
 Tensor RmsNorm(const Tensor& x, const Tensor& weight, double eps, torch::ScalarType type) {
   if (Plain(x) && Plain(weight) && x.dim() == 2 && type == torch::kFloat32) return FusedRmsNorm::apply(x, weight, eps);
-  if (x.is_cuda() && x.scalar_type() == weight.scalar_type() && x.scalar_type() == torch::kFloat32) {
-    return torch::rms_norm(x, {x.size(-1)}, weight, eps).to(type);
+  const bool plain = x.scalar_type() == torch::kFloat32 && weight.scalar_type() == torch::kFloat32 && x.dim() == 2;
+  if (plain && OnDevice(x) && (type == torch::kFloat32 || type == torch::kBFloat16) && device::FitsRmsNorm(x.size(1))) {
+    return DeviceRmsNorm::apply(x, weight, eps, type == torch::kBFloat16);
   }
   const Tensor f = x.to(torch::kFloat32), n = f * torch::rsqrt(f.square().mean(-1, true) + eps);
   return x.scalar_type() == type ? n.to(type) * weight.to(type) : (n * weight.to(torch::kFloat32)).to(type);
@@ -176,7 +197,7 @@ Tensor Rotate(const Tensor& x, const Tensor& cos, const Tensor& sin) {
 
 Tensor Swiglu(const Tensor& gate, const Tensor& up) {
   if (Plain(gate) && Plain(up)) return FusedSwiglu::apply(gate, up);
-  if (OnDevice(gate) && gate.scalar_type() == up.scalar_type() && gate.numel() % 2 == 0) return DeviceSwiglu::apply(gate, up);
+  if (OnDevice(gate) && gate.scalar_type() == up.scalar_type() && gate.numel() % 8 == 0) return DeviceSwiglu::apply(gate, up);
   return torch::silu(gate) * up;
 }
 

@@ -7,7 +7,30 @@
 
 // A launch's arguments come in a second pair of parentheses, as a kernel's do.
 using Dim3 = dim3;
-#define SWERVE_LAUNCH(kernel, grid, threads, stream) kernel<<<grid, threads, 0, stream>>>
+#define SWERVE_LAUNCH(kernel, grid, threads, stream) [&](auto... arguments) { swerve::device::LaunchOn(stream, kernel, grid, threads, arguments...); }
+
+namespace swerve::device {
+
+struct ChainedStream {
+  cudaStream_t stream = nullptr;
+  bool early = false;  // kernels may begin before the one before them has ended (they wait for it themselves): Hopper and later
+};
+
+template <typename... Parameters, typename... Arguments>
+void LaunchOn(const ChainedStream& on, void (*kernel)(Parameters...), dim3 grid, int threads, Arguments... arguments) {
+  cudaLaunchAttribute attribute = {};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = grid;
+  config.blockDim = dim3(threads);
+  config.stream = on.stream;
+  config.attrs = &attribute;
+  config.numAttrs = on.early ? 1 : 0;
+  cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);  // Launched looks at the error
+}
+
+}  // namespace swerve::device
 
 #include "policy/cuda/launch.cuh"
 #include "policy/cuda/matrix_products.h"
@@ -41,7 +64,9 @@ class CudaOps : public DeviceOps {
     Must(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "making a stream");
     Must(cudaMallocHost(&staging_, kStaging), "host memory");
     products_ = MatrixProducts::Create(stream_);
-    launch_ = std::make_unique<Launcher<cudaStream_t>>(stream_);
+    int major = 0;
+    Must(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index_), "asking the device");
+    launch_ = std::make_unique<Launcher<ChainedStream>>(ChainedStream{stream_, major >= 9});
   }
   ~CudaOps() override {
     cudaSetDevice(index_);
@@ -96,18 +121,26 @@ class CudaOps : public DeviceOps {
     launch_->Embed(s, steps, rows, embedding, x);
     Launched("embedding");
   }
-  void RmsNorm(const Shape& s, const float* x, const float* weight, int rows, void* n) override {
-    launch_->RmsNorm(s, x, weight, rows, n);
+  void Product(const Shape& s, const void* w, const void* x, int rows, int n, int k, float* out) override {
+    launch_->Product(s, w, x, rows, n, k, out);
+    Launched("a product");
+  }
+  void GatedProduct(const Shape& s, const void* w, const void* x, int rows, void* out) override {
+    launch_->GatedProduct(s, w, x, rows, out);
+    Launched("a product");
+  }
+  void RmsNorm(const Shape& s, float* x, const float* parts, int splits, const float* weight, int rows, void* n) override {
+    launch_->RmsNorm(s, x, parts, splits, weight, rows, n);
     Launched("a norm");
   }
-  void Place(const Shape& s, const StepRow* steps, const int32_t* tables, int rows, void* qkv, const void* bias, const float* frequencies, void* keys,
-             void* values) override {
-    launch_->Place(s, steps, tables, rows, qkv, bias, frequencies, keys, values);
+  void Place(const Shape& s, const StepRow* steps, const int32_t* tables, int rows, void* qkv, const float* parts, int splits, const void* bias, const float* frequencies,
+             void* keys, void* values) override {
+    launch_->Place(s, steps, tables, rows, qkv, parts, splits, bias, frequencies, keys, values);
     Launched("rotation");
   }
-  void Attend(const Shape& s, const StepRow* steps, const int32_t* tables, int rows, const void* qkv, const void* keys, const void* values, float* partial,
-              int32_t* arrivals, void* out) override {
-    launch_->Attend(s, steps, tables, rows, qkv, keys, values, partial, arrivals, out);
+  void Attend(const Shape& s, const StepRow* steps, const int32_t* tables, const int32_t* cohorts, int rows, const void* qkv, const void* keys, const void* values,
+              float* partial, int32_t* arrivals, void* out) override {
+    launch_->Attend(s, steps, tables, cohorts, rows, qkv, keys, values, partial, arrivals, out);
     Launched("attention");
   }
   void Swiglu(const Shape& s, const void* gate_up, int rows, void* out) override {
@@ -130,7 +163,7 @@ class CudaOps : public DeviceOps {
   char* staging_ = nullptr;
   int64_t filled_ = 0;
   std::unique_ptr<MatrixProducts> products_;
-  std::unique_ptr<Launcher<cudaStream_t>> launch_;
+  std::unique_ptr<Launcher<ChainedStream>> launch_;
 };
 
 }  // namespace

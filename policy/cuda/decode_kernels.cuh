@@ -1,6 +1,6 @@
 // Kernels of decoding. Compiled for devices by cuda_ops.cu, and for the CPU by tests, which run each thread of a block as a
-// fiber (tests/testing/cuda_on_cpu.h): no inline assembly, no launch syntax and no library calls here, and shared memory is
-// static. A warp is 32 threads; every block size is a multiple of it.
+// fiber (tests/testing/cuda_on_cpu.h): instructions are in warp_ops.cuh, which has a twin there; no launch syntax and no library
+// calls here, and shared memory is static. A kernel waits for what came before it where it first reads it (WaitForLast). A warp is 32 threads; every block size is a multiple of it.
 #ifndef SWERVE_POLICY_CUDA_DECODE_KERNELS_CUH_
 #define SWERVE_POLICY_CUDA_DECODE_KERNELS_CUH_
 
@@ -9,6 +9,7 @@
 
 #include "policy/cuda/device_ops.h"
 #include "policy/cuda/numbers.cuh"
+#include "policy/cuda/warp_ops.cuh"
 
 namespace swerve::device {
 
@@ -31,27 +32,46 @@ __device__ inline int64_t SlotOf(const StepRow& row, const int32_t* tables, int 
 // Block (row), any size.
 template <typename T>
 __global__ void EmbedKernel(const StepRow* steps, const T* embedding, int hidden, float* x) {
+  LetNextBegin();
+  WaitForLast();
   const int row = blockIdx.x, token = steps[row].token;
   for (int i = threadIdx.x; i < hidden; i += blockDim.x) {
     x[static_cast<int64_t>(row) * hidden + i] = token < 0 ? 0.0f : ToFloat(embedding[static_cast<int64_t>(token) * hidden + i]);
   }
 }
 
-// Block (row), 256 threads; hidden a multiple of 4.
+// The sum of the parts of a product that four neighbours are in, in their order.
+__device__ inline void AddParts(const float* parts, int64_t apart, int splits, Four* v) {
+  Four part[kMaxSplits];
+#pragma unroll
+  for (int s = 0; s < kMaxSplits; ++s) {
+    if (s < splits) part[s] = *reinterpret_cast<const Four*>(parts + s * apart);
+  }
+#pragma unroll
+  for (int s = 0; s < kMaxSplits; ++s) {
+    for (int j = 0; j < 4 && s < splits; ++j) v->f[j] += part[s].f[j];
+  }
+}
+
+// Block (row), at most 512 threads; hidden a multiple of 4.
 template <typename T>
-__global__ void RmsNormKernel(const float* x, const float* weight, int hidden, float eps, T* n) {
-  __shared__ float parts[8];
-  const int64_t base = static_cast<int64_t>(blockIdx.x) * hidden;
+__global__ void RmsNormKernel(float* x, const float* added, int splits, const float* weight, int hidden, float eps, T* n) {
+  __shared__ float sums[16];
+  LetNextBegin();
+  WaitForLast();
+  const int64_t base = static_cast<int64_t>(blockIdx.x) * hidden, apart = static_cast<int64_t>(gridDim.x) * hidden;
   float sum = 0;
   for (int i = threadIdx.x * 4; i < hidden; i += blockDim.x * 4) {
-    const Four v = *reinterpret_cast<const Four*>(x + base + i);
+    Four v = *reinterpret_cast<const Four*>(x + base + i);
+    AddParts(added + base + i, apart, splits, &v);
+    if (splits > 0) *reinterpret_cast<Four*>(x + base + i) = v;
     for (int j = 0; j < 4; ++j) sum += v.f[j] * v.f[j];
   }
   sum = WarpSum(sum);
-  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = sum;
+  if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = sum;
   __syncthreads();
   sum = 0;
-  for (int i = 0; i < 8; ++i) sum += parts[i];
+  for (int i = 0; i < static_cast<int>(blockDim.x) / 32; ++i) sum += sums[i];
   const float scale = rsqrtf(sum / hidden + eps);
   for (int i = threadIdx.x * 4; i < hidden; i += blockDim.x * 4) {
     const Four v = *reinterpret_cast<const Four*>(x + base + i), w = *reinterpret_cast<const Four*>(weight + i);
@@ -59,38 +79,48 @@ __global__ void RmsNormKernel(const float* x, const float* weight, int hidden, f
   }
 }
 
-// Block (row), any size: a thread rotates one pair, or copies a value's pair.
+// Grid (rows, parts of a row), any size: a thread rotates one pair, or copies a value's pair.
 template <typename T>
-__global__ void PlaceKernel(const StepRow* steps, const int32_t* tables, T* qkv, const T* bias, const float* frequencies, int heads, int kv_heads, int d,
-                            T* keys, T* values) {
+__global__ void PlaceKernel(const StepRow* steps, const int32_t* tables, T* qkv, const float* added, int splits, const T* bias, const float* frequencies, int heads,
+                            int kv_heads, int d, T* keys, T* values) {
+  LetNextBegin();
   const StepRow row = steps[blockIdx.x];
+  const int64_t slot = row.token < 0 ? 0 : SlotOf(row, tables, row.prompt + row.own);
+  WaitForLast();
   if (row.token < 0) return;
   const int half = d / 2, all = heads + 2 * kv_heads;
-  T* own = qkv + static_cast<int64_t>(blockIdx.x) * all * d;
-  const int64_t slot = SlotOf(row, tables, row.prompt + row.own);
-  for (int i = threadIdx.x; i < all * half; i += blockDim.x) {
-    const int head = i / half, j = i % half, at = head * d + j;
-    float a = ToFloat(own[at]), b = ToFloat(own[at + half]);
-    if (bias != nullptr) {
-      // As it is rounded where the product adds it.
-      a = ToFloat(FromFloat<T>(a + ToFloat(bias[at])));
-      b = ToFloat(FromFloat<T>(b + ToFloat(bias[at + half])));
-    }
-    if (head < heads + kv_heads) {
-      float s, c;
-      sincosf(static_cast<float>(row.position) * frequencies[j], &s, &c);
-      const float ra = a * c - b * s, rb = b * c + a * s;
-      a = ra, b = rb;
-    }
-    T* to = own + at;
-    if (head >= heads + kv_heads) {
-      to = values + (slot * kv_heads + head - heads - kv_heads) * d + j;
-    } else if (head >= heads) {
-      to = keys + (slot * kv_heads + head - heads) * d + j;
-    }
-    to[0] = FromFloat<T>(a);
-    to[half] = FromFloat<T>(b);
+  const int64_t base = static_cast<int64_t>(blockIdx.x) * all * d, apart = static_cast<int64_t>(gridDim.x) * all * d;
+  const int i = blockIdx.y * blockDim.x + threadIdx.x;
+  if (i >= all * half) return;
+  const int head = i / half, j = i % half, at = head * d + j;
+  float a = 0, b = 0;
+  if (splits == 0) a = ToFloat(qkv[base + at]), b = ToFloat(qkv[base + at + half]);
+  float parts[kMaxSplits][2];
+#pragma unroll
+  for (int s = 0; s < kMaxSplits; ++s) {
+    if (s < splits) parts[s][0] = added[s * apart + base + at], parts[s][1] = added[s * apart + base + at + half];
   }
+#pragma unroll
+  for (int s = 0; s < kMaxSplits; ++s) {
+    if (s < splits) a += parts[s][0], b += parts[s][1];
+  }
+  if (bias != nullptr) a += ToFloat(bias[at]), b += ToFloat(bias[at + half]);
+  // As the product with its bias is rounded in training.
+  a = ToFloat(FromFloat<T>(a)), b = ToFloat(FromFloat<T>(b));
+  if (head < heads + kv_heads) {
+    float s, c;
+    sincosf(static_cast<float>(row.position) * frequencies[j], &s, &c);
+    const float ra = a * c - b * s, rb = b * c + a * s;
+    a = ra, b = rb;
+  }
+  T* to = qkv + base + at;
+  if (head >= heads + kv_heads) {
+    to = values + (slot * kv_heads + head - heads - kv_heads) * d + j;
+  } else if (head >= heads) {
+    to = keys + (slot * kv_heads + head - heads) * d + j;
+  }
+  to[0] = FromFloat<T>(a);
+  to[half] = FromFloat<T>(b);
 }
 
 // How a block attends: kHeads query heads that share keys, kTile keys at a time.
@@ -234,6 +264,8 @@ __global__ void __launch_bounds__(128) AttendKernel(const StepRow* steps, const 
                                                     float* partial, int32_t* arrivals, T* out) {
   using Z = AttendSizes<T, D>;
   __shared__ AttendShared<T, D> s;
+  LetNextBegin();
+  WaitForLast();
   const int row_index = blockIdx.z, key_head = blockIdx.y, split = blockIdx.x, group = heads / kv_heads;
   const StepRow row = steps[row_index];
   if (row.token < 0) return;
@@ -291,6 +323,8 @@ __global__ void __launch_bounds__(128) AttendKernel(const StepRow* steps, const 
 // Grid (parts of a row, rows), any size; a thread computes two.
 template <typename T>
 __global__ void SwigluKernel(const T* gate_up, int mlp, T* out) {
+  LetNextBegin();
+  WaitForLast();
   const int i = (blockIdx.x * blockDim.x + threadIdx.x) * 2;
   if (i >= mlp) return;
   const T* from = gate_up + static_cast<int64_t>(blockIdx.y) * 2 * mlp;
@@ -328,6 +362,8 @@ __device__ inline float ScaleOf(const DrawRow& draw) { return draw.scale > 0 ? d
 __global__ inline void SampleChunkKernel(const DrawRow* draws, const float* logits, int64_t stride, int vocab, ChunkMass* masses) {
   __shared__ float tops[8], sums[8];
   __shared__ int32_t wheres[8];
+  LetNextBegin();
+  WaitForLast();
   const DrawRow draw = draws[blockIdx.y];
   if (draw.logits < 0) return;
   const float* row = logits + draw.logits * stride;
@@ -359,6 +395,8 @@ __global__ inline void SampleKernel(const DrawRow* draws, const float* logits, i
   __shared__ double before[kSampleThreads + 1];
   __shared__ int chosen;
   __shared__ double total, below;
+  LetNextBegin();
+  WaitForLast();
   const DrawRow draw = draws[blockIdx.x];
   if (draw.logits < 0) return;
   const ChunkMass* mass = masses + static_cast<int64_t>(blockIdx.x) * chunks;

@@ -13,7 +13,10 @@
 namespace swerve::device {
 
 inline constexpr int kPage = 64;        // tokens of a page of the cache
-inline constexpr int kSplits = 8;       // parts of a sequence that attend on their own; fixed, so that sums do not depend on the batch
+// Parts of a sequence that attend on their own; fixed, so that sums do not depend on the batch. In bfloat16 a prompt and a row's own
+// tokens are divided apart.
+inline constexpr int kSplits = 8, kPromptParts = 8, kOwnParts = 4;
+inline constexpr int kCohortRows = 64;  // rows of one prompt that may attend over it together
 inline constexpr int kMaxHeadDim = 128;
 inline constexpr int kSampleChunk = 2048;  // entries of the vocabulary that a block looks at
 
@@ -44,6 +47,21 @@ struct Shape {
   float eps = 0;
 };
 
+// How many rows of one prompt attend over it together.
+inline int CohortRows(const Shape& s) { return kCohortRows / (s.heads / s.kv_heads); }
+
+// Whether products go by kernels of our own, which leave sums in parts: bfloat16 and this many rows. Else by cuBLAS.
+inline bool HasProducts(const Shape& s, int rows) { return s.half && (rows == 8 || rows == 16 || rows == 32 || rows == 64); }
+// Parts that the sum over k of such a product is left in, so that every processor has some of the weights; how much of k is in one.
+inline constexpr int kMaxSplits = 8;
+inline int ProductDepth(int n, int k) {
+  const int blocks = (n + 63) / 64, steps = (k + 63) / 64;
+  int wanted = (192 + blocks - 1) / blocks;
+  wanted = wanted > kMaxSplits ? kMaxSplits : wanted;
+  return (steps + wanted - 1) / wanted * 64;
+}
+inline int ProductSplits(int n, int k) { return (k + ProductDepth(n, k) - 1) / ProductDepth(n, k); }
+
 class DeviceOps {
  public:
   class Graph {
@@ -63,25 +81,33 @@ class DeviceOps {
   // y[rows, n] (+)= x[rows, k] · w[n, k]ᵀ; y is float with `wide`, else as Shape::half says.
   virtual void Multiply(const Shape& shape, const void* w, const void* x, void* y, int rows, int n, int k, bool wide, bool add) = 0;
 
+  // The same where HasProducts, for exactly `rows` rows: out [ProductSplits(n, k), rows, n] float, parts of the sum.
+  virtual void Product(const Shape& shape, const void* w, const void* x, int rows, int n, int k, float* out) = 0;
+  // out [rows, mlp] = silu(x · gateᵀ) · (x · upᵀ), likewise.
+  virtual void GatedProduct(const Shape& shape, const void* gate_up, const void* x, int rows, void* out) = 0;
+
   // x[i] = embedding of row i's token.
   virtual void Embed(const Shape& shape, const StepRow* steps, int rows, const void* embedding, float* x) = 0;
-  // n = x / rms(x) · weight.
-  virtual void RmsNorm(const Shape& shape, const float* x, const float* weight, int rows, void* n) = 0;
-  // Adds `bias` (null: none) to qkv [rows, (heads + 2 kv_heads) · d], rotates queries and keys by `frequencies` [d / 2], and puts
-  // keys and values into the layer's cache [slots, kv_heads, d].
-  virtual void Place(const Shape& shape, const StepRow* steps, const int32_t* tables, int rows, void* qkv, const void* bias, const float* frequencies,
-                     void* keys, void* values) = 0;
-  // out [rows, heads · d]: attention of each row's query over its prompt and its own tokens, this one included. `partial`: room
-  // of PartialFloats(shape, rows); `arrivals`: rows · kv_heads zeros, zero again afterwards.
-  virtual void Attend(const Shape& shape, const StepRow* steps, const int32_t* tables, int rows, const void* qkv, const void* keys, const void* values,
-                      float* partial, int32_t* arrivals, void* out) = 0;
+  // x += the `splits` parts of a product (0: none); n = x / rms(x) · weight.
+  virtual void RmsNorm(const Shape& shape, float* x, const float* parts, int splits, const float* weight, int rows, void* n) = 0;
+  // Adds `bias` (null: none) to qkv [rows, (heads + 2 kv_heads) · d], which is the sum of `splits` parts where there are any; rotates
+  // queries and keys by `frequencies` [d / 2]; leaves queries in qkv and puts keys and values into the layer's cache
+  // [slots, kv_heads, d].
+  virtual void Place(const Shape& shape, const StepRow* steps, const int32_t* tables, int rows, void* qkv, const float* parts, int splits, const void* bias,
+                     const float* frequencies, void* keys, void* values) = 0;
+  // out [rows, heads · d]: attention of each row's query over its prompt and its own tokens, this one included. `cohorts` [3, rows]:
+  // rows in order of their prompts; where in that order the rows of each cohort begin, which share a prompt; how many they are,
+  // at most CohortRows, 0 beyond the last. `partial`: room of PartialFloats(shape, rows); `arrivals`: rows · kv_heads zeros, zero
+  // again afterwards.
+  virtual void Attend(const Shape& shape, const StepRow* steps, const int32_t* tables, const int32_t* cohorts, int rows, const void* qkv, const void* keys,
+                      const void* values, float* partial, int32_t* arrivals, void* out) = 0;
   // out [rows, mlp] = silu(gate) · up of gate_up [rows, 2 · mlp].
   virtual void Swiglu(const Shape& shape, const void* gate_up, int rows, void* out) = 0;
   // Draws from logits [·, stride]. `partial`: room of SamplePartialFloats(shape, rows).
   virtual void Sample(const Shape& shape, const DrawRow* draws, int rows, const float* logits, int64_t stride, float* partial, DrawnRow* drawn) = 0;
 };
 
-inline int64_t PartialFloats(const Shape& s, int rows) { return int64_t{rows} * s.heads * kSplits * (s.head_dim + 2); }
+inline int64_t PartialFloats(const Shape& s, int rows) { return int64_t{rows} * s.heads * (kPromptParts + kOwnParts) * (s.head_dim + 2); }
 inline int SampleChunks(const Shape& s) { return (s.vocab + kSampleChunk - 1) / kSampleChunk; }
 inline int64_t SamplePartialFloats(const Shape& s, int rows) { return int64_t{rows} * SampleChunks(s) * 4; }
 

@@ -4,8 +4,11 @@
 #define SWERVE_POLICY_CUDA_LAUNCH_CUH_
 
 #include <stdexcept>
+#include <type_traits>
 
+#include "policy/cuda/attend_kernels.cuh"
 #include "policy/cuda/decode_kernels.cuh"
+#include "policy/cuda/product_kernels.cuh"
 
 namespace swerve::device {
 
@@ -19,6 +22,24 @@ void WithType(const Shape& shape, const Body& body) {
   }
 }
 
+// Calls body with the rows' number of eights, a constant.
+template <typename Body>
+void WithTiles(int rows, const Body& body) {
+  switch (rows) {
+    case 8: return body(std::integral_constant<int, 1>());
+    case 16: return body(std::integral_constant<int, 2>());
+    case 32: return body(std::integral_constant<int, 4>());
+    case 64: return body(std::integral_constant<int, 8>());
+    default: throw std::runtime_error("rows are not 8, 16, 32 or 64");
+  }
+}
+
+// A thread for each four of a row, where a block takes so many.
+inline int NormThreads(int hidden) {
+  const int threads = (hidden / 4 + 31) / 32 * 32;
+  return threads < 64 ? 64 : threads > 512 ? 512 : threads;
+}
+
 template <typename Stream>
 class Launcher {
  public:
@@ -30,34 +51,53 @@ class Launcher {
       SWERVE_LAUNCH((EmbedKernel<T>), Dim3(rows), 256, stream_)(steps, static_cast<const T*>(embedding), s.hidden, x);
     });
   }
-  void RmsNorm(const Shape& s, const float* x, const float* weight, int rows, void* n) {
+  void RmsNorm(const Shape& s, float* x, const float* parts, int splits, const float* weight, int rows, void* n) {
     WithType(s, [&](auto t) {
       using T = decltype(t);
-      SWERVE_LAUNCH((RmsNormKernel<T>), Dim3(rows), 256, stream_)(x, weight, s.hidden, s.eps, static_cast<T*>(n));
+      SWERVE_LAUNCH((RmsNormKernel<T>), Dim3(rows), NormThreads(s.hidden), stream_)(x, parts, splits, weight, s.hidden, s.eps, static_cast<T*>(n));
     });
   }
-  void Place(const Shape& s, const StepRow* steps, const int32_t* tables, int rows, void* qkv, const void* bias, const float* frequencies, void* keys, void* values) {
-    WithType(s, [&](auto t) {
-      using T = decltype(t);
-      SWERVE_LAUNCH((PlaceKernel<T>), Dim3(rows), 256, stream_)(steps, tables, static_cast<T*>(qkv), static_cast<const T*>(bias), frequencies, s.heads, s.kv_heads,
-                                                                s.head_dim, static_cast<T*>(keys), static_cast<T*>(values));
+  void Product(const Shape& s, const void* w, const void* x, int rows, int n, int k, float* out) {
+    const Bf16 *weights = static_cast<const Bf16*>(w), *from = static_cast<const Bf16*>(x);
+    WithTiles(rows, [&](auto tiles) {
+      SWERVE_LAUNCH((ProductKernel<decltype(tiles)::value>), Dim3((n + 63) / 64, ProductSplits(n, k)), 128, stream_)(weights, from, n, k, ProductDepth(n, k), out);
     });
   }
-  void Attend(const Shape& s, const StepRow* steps, const int32_t* tables, int rows, const void* qkv, const void* keys, const void* values, float* partial,
-              int32_t* arrivals, void* out) {
+  void GatedProduct(const Shape& s, const void* w, const void* x, int rows, void* out) {
+    WithTiles(rows, [&](auto tiles) {
+      SWERVE_LAUNCH((GatedProductKernel<decltype(tiles)::value>), Dim3((s.mlp + 63) / 64), 128, stream_)(static_cast<const Bf16*>(w), static_cast<const Bf16*>(x), s.mlp,
+                                                                                                         s.hidden, static_cast<Bf16*>(out));
+    });
+  }
+  void Place(const Shape& s, const StepRow* steps, const int32_t* tables, int rows, void* qkv, const float* parts, int splits, const void* bias, const float* frequencies,
+             void* keys, void* values) {
     WithType(s, [&](auto t) {
       using T = decltype(t);
-      auto run = [&](auto kernel) {
-        SWERVE_LAUNCH(kernel, Dim3(kSplits, s.kv_heads, rows), 128, stream_)(steps, tables, static_cast<const T*>(qkv), static_cast<const T*>(keys),
-                                                                             static_cast<const T*>(values), s.heads, s.kv_heads, partial, arrivals, static_cast<T*>(out));
-      };
-      switch (s.head_dim) {
-        case 32: return run(AttendKernel<T, 32>);
-        case 64: return run(AttendKernel<T, 64>);
-        case 128: return run(AttendKernel<T, 128>);
-        default: throw std::runtime_error("head_dim is not 32, 64 or 128");
-      }
+      const int pairs = (s.heads + 2 * s.kv_heads) * s.head_dim / 2;
+      SWERVE_LAUNCH((PlaceKernel<T>), Dim3(rows, (pairs + 255) / 256), 256, stream_)(steps, tables, static_cast<T*>(qkv), parts, splits, static_cast<const T*>(bias),
+                                                                                     frequencies, s.heads, s.kv_heads, s.head_dim, static_cast<T*>(keys),
+                                                                                     static_cast<T*>(values));
     });
+  }
+  void Attend(const Shape& s, const StepRow* steps, const int32_t* tables, const int32_t* cohorts, int rows, const void* qkv, const void* keys, const void* values,
+              float* partial, int32_t* arrivals, void* out) {
+    auto whole = [&](auto kernel) {
+      SWERVE_LAUNCH(kernel, Dim3(kSplits, s.kv_heads, rows), 128, stream_)(steps, tables, static_cast<const float*>(qkv), static_cast<const float*>(keys),
+                                                                           static_cast<const float*>(values), s.heads, s.kv_heads, partial, arrivals,
+                                                                           static_cast<float*>(out));
+    };
+    auto half = [&](auto kernel) {
+      SWERVE_LAUNCH(kernel, Dim3(kPromptParts, s.kv_heads, kCohortBlocks + (rows + kOwnRows - 1) / kOwnRows), 128, stream_)(steps, tables, cohorts, static_cast<const Bf16*>(qkv),
+                                                                                                 static_cast<const Bf16*>(keys), static_cast<const Bf16*>(values),
+                                                                                                 AttendSizesOf{s.heads, s.kv_heads, rows}, partial);
+    };
+    auto combine = [&](auto kernel) { SWERVE_LAUNCH(kernel, Dim3(s.heads, rows), s.head_dim, stream_)(steps, partial, static_cast<Bf16*>(out)); };
+    switch (s.head_dim) {
+      case 32: return s.half ? (half(AttendCohortsKernel<32>), combine(CombineKernel<32>)) : whole(AttendKernel<float, 32>);
+      case 64: return s.half ? (half(AttendCohortsKernel<64>), combine(CombineKernel<64>)) : whole(AttendKernel<float, 64>);
+      case 128: return s.half ? (half(AttendCohortsKernel<128>), combine(CombineKernel<128>)) : whole(AttendKernel<float, 128>);
+      default: throw std::runtime_error("head_dim is not 32, 64 or 128");
+    }
   }
   void Swiglu(const Shape& s, const void* gate_up, int rows, void* out) {
     WithType(s, [&](auto t) {

@@ -13,10 +13,17 @@ inline constexpr bool kHasCuda = true;  // built with a CUDA compiler
 inline constexpr bool kHasCuda = false;
 #endif
 
+// y = x / rms(x) · weight over rows of d, which FitsRmsNorm; x and weight float, y as `half` says; scales [n]: 1 / rms.
+inline bool FitsRmsNorm(int64_t d) { return d % 4 == 0 && d <= 8192; }
+void RmsNorm(const float* x, const float* weight, int64_t n, int64_t d, float eps, bool half, void* y, float* scales);
+// gx, and the weight's gradient as the sum over the RmsNormParts(n) rows of `parts`.
+inline int64_t RmsNormParts(int64_t n) { return (n + 63) / 64; }
+void RmsNormBackward(const void* gy, const float* x, const float* weight, const float* scales, int64_t n, int64_t d, bool half, float* gx, float* parts);
+
 // y = x rotated by halves, [n, heads, d]; cos and sin [n, d]. `back`: the transpose, which is the gradient.
 void Rotate(const void* x, const float* cos, const float* sin, int64_t n, int heads, int d, bool half, bool back, void* y);
 
-// out = silu(gate) · up, n elements each, n even; and their gradients.
+// out = silu(gate) · up, n elements each, n a multiple of 8, 16-byte aligned; and their gradients.
 void Swiglu(const void* gate, const void* up, int64_t n, bool half, void* out);
 void SwigluBackward(const void* gate, const void* up, const void* gout, int64_t n, bool half, void* ggate, void* gup);
 

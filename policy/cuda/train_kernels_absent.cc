@@ -5,6 +5,8 @@
 
 namespace swerve::device {
 
+void RmsNorm(const float*, const float*, int64_t, int64_t, float, bool, void*, float*) { std::abort(); }
+void RmsNormBackward(const void*, const float*, const float*, const float*, int64_t, int64_t, bool, float*, float*) { std::abort(); }
 void Rotate(const void*, const float*, const float*, int64_t, int, int, bool, bool, void*) { std::abort(); }
 void Swiglu(const void*, const void*, int64_t, bool, void*) { std::abort(); }
 void SwigluBackward(const void*, const void*, const void*, int64_t, bool, void*, void*) { std::abort(); }

@@ -112,6 +112,9 @@ uint64_t Exchange(uint64_t value, int mask) {
   return got;
 }
 
+void Bring(const void* mine) { block.fibers[block.current].brought = reinterpret_cast<uintptr_t>(mine); }
+const void* Brought(int lane) { return reinterpret_cast<const void*>(static_cast<uintptr_t>(block.fibers[block.current / 32 * 32 + lane].brought)); }
+
 void Run(Dim3 grid, int threads, const std::function<void()>& thread) {
   if (static_cast<int>(block.fibers.size()) < threads) block.fibers.resize(threads);
   block.thread = &thread;

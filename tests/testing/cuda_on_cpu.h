@@ -4,6 +4,7 @@
 #ifndef SWERVE_TESTS_TESTING_CUDA_ON_CPU_H_
 #define SWERVE_TESTS_TESTING_CUDA_ON_CPU_H_
 
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -26,6 +27,20 @@ void Barrier();      // of the block
 void WarpBarrier();  // of the 32 threads
 // The value that lane `lane ^ mask` of the warp brings.
 uint64_t Exchange(uint64_t value, int mask);
+// What the lanes of the warp bring; each must call WarpBarrier when it has looked at it.
+template <typename T>
+std::array<T*, 32> Gather(T* mine);
+void Bring(const void* mine);
+const void* Brought(int lane);
+
+template <typename T>
+std::array<T*, 32> Gather(T* mine) {
+  Bring(mine);
+  WarpBarrier();
+  std::array<T*, 32> all;
+  for (int i = 0; i < 32; ++i) all[i] = const_cast<T*>(static_cast<const T*>(Brought(i)));
+  return all;
+}
 
 }  // namespace swerve::cuda_on_cpu
 

@@ -20,7 +20,7 @@ constexpr size_t kGraphs = 3;  // rows under way may be of older weights
 
 // Rows that a step computes, whatever is active: what the kernels of products take, or a multiple of what cuBLAS likes.
 int WidthFor(int rows) {
-  for (const int width : {8, 16, 32, 64}) {
+  for (const int width : {16, 32, 64}) {
     if (rows <= width) return width;
   }
   return (rows + 15) / 16 * 16;
@@ -87,14 +87,14 @@ std::vector<DeviceStep::Part> DeviceStep::Parts(const DeviceWeights& w) {
     ops_->Multiply(shape_, m.data_ptr(), from.data_ptr(), to, width_, n, k, residual, residual);
   };
   // `before`: the matrix whose product is still to be added to the residual.
-  auto norm = [=, this](const Tensor& weight, const Tensor* before) {
-    ops_->RmsNorm(shape_, x, parts, before == nullptr ? 0 : splits(*before), weight.data_ptr<float>(), width_, n_.data_ptr());
+  auto norm = [=, this](const Tensor& weight, const Tensor* before, bool fragments) {
+    ops_->RmsNorm(shape_, x, parts, before == nullptr ? 0 : splits(*before), weight.data_ptr<float>(), width_, fragments, n_.data_ptr());
   };
   auto layer = [&w](int l) -> const DeviceWeights::Layer& { return w.layers()[l]; };
   const int last = static_cast<int>(w.layers().size()) - 1;
   std::vector<Part> all = {
       {"embed", [=, this, &w](int) { ops_->Embed(shape_, steps, width_, w.embedding().data_ptr(), x); }, false},
-      {"norm1", [=](int l) { norm(layer(l).norm1, l == 0 ? nullptr : &layer(l - 1).down); }},
+      {"norm1", [=, this](int l) { norm(layer(l).norm1, l == 0 ? nullptr : &layer(l - 1).down, own_products_); }},
       {"qkv", [=, this](int l) { times(layer(l).qkv, n_, qkv_.data_ptr(), false); }},
       {"place",
        [=, this](int l) {
@@ -104,11 +104,11 @@ std::vector<DeviceStep::Part> DeviceStep::Parts(const DeviceWeights& w) {
        }},
       {"attend",
        [=, this](int l) {
-         ops_->Attend(shape_, steps, tables, cohorts, width_, qkv_.data_ptr(), cache_.keys(l).data_ptr(), cache_.values(l).data_ptr(), partial_.data_ptr<float>(),
-                      arrivals_.data_ptr<int32_t>(), attention_.data_ptr());
+         ops_->Attend(shape_, steps, tables, cohorts, width_, qkv_.data_ptr(), cache_.keys(l).data_ptr(), cache_.values(l).data_ptr(), layer(l).gate_up.data_ptr(),
+                      static_cast<int64_t>(layer(l).gate_up.nbytes()), partial_.data_ptr<float>(), arrivals_.data_ptr<int32_t>(), attention_.data_ptr());
        }},
       {"o", [=, this](int l) { times(layer(l).o, attention_, x, true); }},
-      {"norm2", [=](int l) { norm(layer(l).norm2, &layer(l).o); }}};
+      {"norm2", [=, this](int l) { norm(layer(l).norm2, &layer(l).o, own_products_); }}};
   if (own_products_) {
     all.push_back({"gate_up", [=, this](int l) { ops_->GatedProduct(shape_, layer(l).gate_up.data_ptr(), n_.data_ptr(), width_, gated_.data_ptr()); }});
   } else {
@@ -116,7 +116,7 @@ std::vector<DeviceStep::Part> DeviceStep::Parts(const DeviceWeights& w) {
     all.push_back({"swiglu", [=, this](int) { ops_->Swiglu(shape_, gate_up_.data_ptr(), width_, gated_.data_ptr()); }});
   }
   all.push_back({"down", [=, this](int l) { times(layer(l).down, gated_, x, true); }});
-  all.push_back({"final_norm", [=, &w](int) { norm(w.norm(), &layer(last).down); }, false});
+  all.push_back({"final_norm", [=, &w](int) { norm(w.norm(), &layer(last).down, false); }, false});
   all.push_back({"head",
                  [=, this, &w](int) {
                    const Tensor& m = w.head();

@@ -7,11 +7,13 @@
 #include <cstdint>
 
 #include "policy/cuda/decode_kernels.cuh"
+#include "policy/cuda/fragments.cuh"
 #include "policy/cuda/warp_ops.cuh"
 
 namespace swerve::device {
 
-inline constexpr int kKeys = 32;  // at a time
+inline constexpr int kKeys = 32;  // at a time; stretches are cut so that they lie on one page
+static_assert(kPage % kKeys == 0, "");
 inline constexpr int kParts = kPromptParts + kOwnParts;
 
 // Which stretch of a sequence's tokens, [from, to), is part number `part` of `parts`, in whole tiles.
@@ -24,32 +26,34 @@ __device__ inline void PartOf(int begin, int end, int part, int parts, int* from
 // A warp's 16 queries and what it has of them: sums of values [dimension tiles][rows g and g + 8], largest scores, sums of weights.
 template <int D>
 struct Queries {
-  Vector low[D / 32], high[D / 32];  // rows g and g + 8, the lane's 8 of 32 dimensions
+  Vector q[D / 32][2];  // what the instruction takes of 32 dimensions, in two steps
   float mixed[D / 8][4] = {};
   float top[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
 };
 
-// Scores of kKeys keys from token `at` on, to `end`; the lane's columns are keys 2t and 2t + 1 of each eight.
+// Scores of kKeys keys from token `at` on, to `end`; the lane's columns are keys 2t and 2t + 1 of each eight. `keys`: of token `at`, whose
+// neighbours up to kKeys lie beside it, on one page.
 template <int D>
-__device__ inline void ScoreKeys(const Queries<D>& q, const StepRow& row, const int32_t* tables, const Bf16* keys, int64_t stride, int at, int end,
-                                 float (*scores)[4]) {
+__device__ inline void ScoreKeys(const Queries<D>& q, const Bf16* keys, int64_t stride, int at, int end, float (*scores)[4]) {
   const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
   Vector k[kKeys / 8][D / 32];
 #pragma unroll
   for (int n = 0; n < kKeys / 8; ++n) {
-    const int token = at + n * 8 + g;
-    const Bf16* from = keys + (token < end ? SlotOf(row, tables, token) : 0) * stride + t * 8;
+    const Bf16* from = keys + (n * 8 + g) * stride + t * 8;
 #pragma unroll
-    for (int c = 0; c < D / 32; ++c) k[n][c] = token < end ? *reinterpret_cast<const Vector*>(from + c * 32) : Vector{};
+    for (int c = 0; c < D / 32; ++c) k[n][c] = at + n * 8 + g < end ? *reinterpret_cast<const Vector*>(from + c * 32) : Vector{};
   }
 #pragma unroll
   for (int n = 0; n < kKeys / 8; ++n) {
     for (int e = 0; e < 4; ++e) scores[n][e] = 0;
+  }
 #pragma unroll
-    for (int c = 0; c < D / 32; ++c) {
-      const Vector &a = q.low[c], &b = q.high[c], &x = k[n][c];
-      Mma(scores[n], a.w[0], b.w[0], a.w[1], b.w[1], x.w[0], x.w[1]);
-      Mma(scores[n], a.w[2], b.w[2], a.w[3], b.w[3], x.w[2], x.w[3]);
+  for (int c = 0; c < D / 32; ++c) {
+#pragma unroll
+    for (int step = 0; step < 2; ++step) {
+      const Vector& a = q.q[c][step];
+#pragma unroll
+      for (int n = 0; n < kKeys / 8; ++n) Mma(scores[n], a.w[0], a.w[1], a.w[2], a.w[3], k[n][c].w[2 * step], k[n][c].w[2 * step + 1]);
     }
   }
   const float scale = rsqrtf(static_cast<float>(D));
@@ -83,10 +87,6 @@ __device__ inline void WeighKeys(Queries<D>* q, float (*scores)[4]) {
   }
 }
 
-__device__ inline uint32_t Pair(float first, float second) {
-  return static_cast<uint32_t>(FromFloat<Bf16>(first).bits) | static_cast<uint32_t>(FromFloat<Bf16>(second).bits) << 16;
-}
-
 // values: kKeys rows of D + 8 elements in shared memory.
 template <int D>
 __device__ inline void MixValues(Queries<D>* q, const float (*scores)[4], const Bf16* values) {
@@ -112,15 +112,16 @@ __device__ inline void AttendStretch(Queries<D>* q, const StepRow& row, const in
                                      Bf16* shared) {
   const int lane = threadIdx.x % 32;
   for (int at = from; at < to; at += kKeys) {
-#pragma unroll 4
-    for (int i = lane; i < kKeys * (D / 8); i += 32) {
-      const int token = at + i / (D / 8), j = i % (D / 8) * 8;
-      const bool valid = token < to;
-      CopyAside(shared + (token - at) * (D + 8) + j, values + (valid ? SlotOf(row, tables, token) * stride + j : 0), valid);
+    const int64_t slot = SlotOf(row, tables, at);
+#pragma unroll
+    for (int i = 0; i < kKeys * (D / 8) / 32; ++i) {
+      const int in = (i * 32 + lane) / (D / 8), j = (i * 32 + lane) % (D / 8) * 8;
+      const bool valid = at + in < to;
+      CopyAside(shared + in * (D + 8) + j, values + (slot + (valid ? in : 0)) * stride + j, valid);
     }
     CommitCopies();
     float scores[kKeys / 8][4];
-    ScoreKeys<D>(*q, row, tables, keys, stride, at, to, scores);
+    ScoreKeys<D>(*q, keys + slot * stride, stride, at, to, scores);
     WeighKeys<D>(q, scores);
     WaitCopies<0>();
     __syncwarp();
@@ -157,12 +158,16 @@ __device__ inline void AttendWarp(const StepRow& sequence, const int32_t* tables
   if (first >= all) return;
   int row[2], head[2];
   Queries<D> q;
+#pragma unroll
   for (int r = 0; r < 2; ++r) {
     const int pair = min(first + g + 8 * r, all - 1);
     row[r] = rows[pair / group], head[r] = key_head * group + pair % group;
     const Bf16* at = qkv + (static_cast<int64_t>(row[r]) * (z.heads + 2 * z.kv_heads) + head[r]) * D + t * 8;
 #pragma unroll
-    for (int c = 0; c < D / 32; ++c) (r == 0 ? q.low : q.high)[c] = *reinterpret_cast<const Vector*>(at + c * 32);
+    for (int c = 0; c < D / 32; ++c) {
+      const Vector v = *reinterpret_cast<const Vector*>(at + c * 32);
+      for (int pair = 0; pair < 4; ++pair) q.q[c][pair / 2].w[r + 2 * (pair % 2)] = v.w[pair];
+    }
   }
   const int64_t stride = static_cast<int64_t>(z.kv_heads) * D, offset = static_cast<int64_t>(key_head) * D;
   AttendStretch<D>(&q, sequence, tables, keys + offset, values + offset, stride, from, to, shared);
@@ -173,18 +178,32 @@ __device__ inline void AttendWarp(const StepRow& sequence, const int32_t* tables
   }
 }
 
-// Grid (kPromptParts, key heads, kCohortBlocks + ⌈width / kOwnRows⌉), 128 threads. The first blocks: cohorts (rows of one prompt) over a
+// Grid (kPromptParts, key heads, kCohortBlocks + ⌈width / kOwnRows⌉ + kAheadBlocks), 128 threads. The first blocks: cohorts (rows of one prompt) over a
 // part of the prompt. The others: four rows, a warp each, over a part of their own tokens. CombineKernel puts the parts together.
 inline constexpr int kCohortBlocks = 16;                        // cohorts beside each other; more take turns
 inline constexpr int kOwnRows = 4 * kPromptParts / kOwnParts;  // rows of the blocks of one z
+inline constexpr int kAheadBlocks = 8;                         // of z, that bring weights of the products to come near
+inline constexpr int64_t kAheadBytes = int64_t{24} << 20;      // of them: half a Hopper chip's cache
+
+// Memory is idle while attention waits for its few keys.
+__device__ inline void BringNear(const void* from, int64_t bytes) {
+  const int64_t all = static_cast<int64_t>(kAheadBlocks) * gridDim.y * gridDim.x * blockDim.x;
+  const int64_t mine = ((static_cast<int64_t>(gridDim.z - 1 - blockIdx.z) * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x) * blockDim.x + threadIdx.x;
+  for (int64_t at = mine * 128; at < bytes; at += all * 128) PrefetchLine(static_cast<const char*>(from) + at);
+}
 
 template <int D>
 __global__ void __launch_bounds__(128) AttendCohortsKernel(const StepRow* steps, const int32_t* tables, const int32_t* cohorts, const Bf16* qkv, const Bf16* keys,
-                                                           const Bf16* values, AttendSizesOf z, float* partial) {
+                                                           const Bf16* values, AttendSizesOf z, const void* ahead, int64_t ahead_bytes, float* partial) {
   alignas(16) __shared__ Bf16 shared[4][kKeys * (D + 8)];
   __shared__ int32_t rows[kCohortRows];
   LetNextBegin();
   const int warp = threadIdx.x / 32, key_head = blockIdx.y, group = z.heads / z.kv_heads;
+  if (blockIdx.z >= gridDim.z - kAheadBlocks) {
+    BringNear(ahead, ahead_bytes);
+    WaitForLast();
+    return;
+  }
   if (static_cast<int>(blockIdx.z) >= kCohortBlocks) {
     const int part = blockIdx.x % kOwnParts, first = (blockIdx.z - kCohortBlocks) * kOwnRows + blockIdx.x / kOwnParts * 4, count = min(4, z.width - first);
     const StepRow row = warp < count ? steps[first + warp] : StepRow{};
@@ -215,9 +234,9 @@ __global__ void __launch_bounds__(128) AttendCohortsKernel(const StepRow* steps,
   }
 }
 
-// Grid (heads, rows), D threads: a query's parts put together.
+// Grid (heads, rows), D threads: a query's parts put together; out [rows, heads · D], in the order of FragmentIndex where `fragments`.
 template <int D>
-__global__ void CombineKernel(const StepRow* steps, const float* partial, Bf16* out) {
+__global__ void CombineKernel(const StepRow* steps, const float* partial, bool fragments, Bf16* out) {
   LetNextBegin();
   const bool active = steps[blockIdx.y].token >= 0;
   WaitForLast();
@@ -237,7 +256,8 @@ __global__ void CombineKernel(const StepRow* steps, const float* partial, Bf16* 
     sum += tops[s] == -INFINITY ? 0 : w * sums[s];
     all += tops[s] == -INFINITY ? 0 : w * mixed[s];
   }
-  out[query * D + threadIdx.x] = FromFloat<Bf16>(all / sum);
+  const int column = blockIdx.x * D + threadIdx.x;
+  out[fragments ? FragmentIndex(blockIdx.y, column, gridDim.x * D) : query * D + threadIdx.x] = FromFloat<Bf16>(all / sum);
 }
 
 }  // namespace swerve::device

@@ -63,6 +63,7 @@ class CudaOps : public DeviceOps {
     Select();
     Must(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "making a stream");
     Must(cudaMallocHost(&staging_, kStaging), "host memory");
+    Must(cudaMallocHost(&replies_, kReplies), "host memory");
     products_ = MatrixProducts::Create(stream_);
     int major = 0;
     Must(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index_), "asking the device");
@@ -72,6 +73,7 @@ class CudaOps : public DeviceOps {
     cudaSetDevice(index_);
     products_ = nullptr;
     cudaFreeHost(staging_);
+    cudaFreeHost(replies_);
     cudaStreamDestroy(stream_);
   }
 
@@ -95,8 +97,11 @@ class CudaOps : public DeviceOps {
   }
   void ToHost(void* host, const void* from, int64_t bytes) override {
     Select();
-    Must(cudaMemcpyAsync(host, from, bytes, cudaMemcpyDeviceToHost, stream_), "copying from the device");
+    // Little goes by way of pinned memory, which the device writes itself.
+    const bool little = bytes <= kReplies;
+    Must(cudaMemcpyAsync(little ? replies_ : host, from, bytes, cudaMemcpyDeviceToHost, stream_), "copying from the device");
     Must(cudaStreamSynchronize(stream_), "waiting for the device");
+    if (little) std::memcpy(host, replies_, bytes);
     filled_ = 0;
   }
   std::unique_ptr<Graph> Record(const std::function<void()>& body) override {
@@ -129,8 +134,8 @@ class CudaOps : public DeviceOps {
     launch_->GatedProduct(s, w, x, rows, out);
     Launched("a product");
   }
-  void RmsNorm(const Shape& s, float* x, const float* parts, int splits, const float* weight, int rows, void* n) override {
-    launch_->RmsNorm(s, x, parts, splits, weight, rows, n);
+  void RmsNorm(const Shape& s, float* x, const float* parts, int splits, const float* weight, int rows, bool fragments, void* n) override {
+    launch_->RmsNorm(s, x, parts, splits, weight, rows, fragments, n);
     Launched("a norm");
   }
   void Place(const Shape& s, const StepRow* steps, const int32_t* tables, int rows, void* qkv, const float* parts, int splits, const void* bias, const float* frequencies,
@@ -139,8 +144,8 @@ class CudaOps : public DeviceOps {
     Launched("rotation");
   }
   void Attend(const Shape& s, const StepRow* steps, const int32_t* tables, const int32_t* cohorts, int rows, const void* qkv, const void* keys, const void* values,
-              float* partial, int32_t* arrivals, void* out) override {
-    launch_->Attend(s, steps, tables, cohorts, rows, qkv, keys, values, partial, arrivals, out);
+              const void* ahead, int64_t ahead_bytes, float* partial, int32_t* arrivals, void* out) override {
+    launch_->Attend(s, steps, tables, cohorts, rows, qkv, keys, values, ahead, ahead_bytes, partial, arrivals, out);
     Launched("attention");
   }
   void Swiglu(const Shape& s, const void* gate_up, int rows, void* out) override {
@@ -153,14 +158,14 @@ class CudaOps : public DeviceOps {
   }
 
  private:
-  static constexpr int64_t kStaging = 4 << 20;
+  static constexpr int64_t kStaging = 4 << 20, kReplies = 64 << 10;
 
   void Select() const { Must(cudaSetDevice(index_), "choosing the device"); }
   static void Launched(const char* what) { Must(cudaGetLastError(), what); }
 
   const int index_;
   cudaStream_t stream_ = nullptr;
-  char* staging_ = nullptr;
+  char *staging_ = nullptr, *replies_ = nullptr;
   int64_t filled_ = 0;
   std::unique_ptr<MatrixProducts> products_;
   std::unique_ptr<Launcher<ChainedStream>> launch_;

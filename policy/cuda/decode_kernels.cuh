@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "policy/cuda/device_ops.h"
+#include "policy/cuda/fragments.cuh"
 #include "policy/cuda/numbers.cuh"
 #include "policy/cuda/warp_ops.cuh"
 
@@ -53,9 +54,9 @@ __device__ inline void AddParts(const float* parts, int64_t apart, int splits, F
   }
 }
 
-// Block (row), at most 512 threads; hidden a multiple of 4.
+// Block (row), at most 512 threads; hidden a multiple of 4. n in the order of FragmentIndex where `fragments`.
 template <typename T>
-__global__ void RmsNormKernel(float* x, const float* added, int splits, const float* weight, int hidden, float eps, T* n) {
+__global__ void RmsNormKernel(float* x, const float* added, int splits, const float* weight, int hidden, float eps, bool fragments, T* n) {
   __shared__ float sums[16];
   LetNextBegin();
   WaitForLast();
@@ -75,7 +76,11 @@ __global__ void RmsNormKernel(float* x, const float* added, int splits, const fl
   const float scale = rsqrtf(sum / hidden + eps);
   for (int i = threadIdx.x * 4; i < hidden; i += blockDim.x * 4) {
     const Four v = *reinterpret_cast<const Four*>(x + base + i), w = *reinterpret_cast<const Four*>(weight + i);
-    for (int j = 0; j < 4; ++j) n[base + i + j] = FromFloat<T>(v.f[j] * scale * w.f[j]);
+    for (int j = 0; j < 4; j += 2) {
+      T* to = n + (fragments ? FragmentIndex(blockIdx.x, i + j, hidden) : base + i + j);
+      to[0] = FromFloat<T>(v.f[j] * scale * w.f[j]);
+      to[1] = FromFloat<T>(v.f[j + 1] * scale * w.f[j + 1]);
+    }
   }
 }
 

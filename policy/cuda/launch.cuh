@@ -22,15 +22,14 @@ void WithType(const Shape& shape, const Body& body) {
   }
 }
 
-// Calls body with the rows' number of eights, a constant.
+// Calls body with the rows' number of sixteens, a constant.
 template <typename Body>
 void WithTiles(int rows, const Body& body) {
   switch (rows) {
-    case 8: return body(std::integral_constant<int, 1>());
-    case 16: return body(std::integral_constant<int, 2>());
-    case 32: return body(std::integral_constant<int, 4>());
-    case 64: return body(std::integral_constant<int, 8>());
-    default: throw std::runtime_error("rows are not 8, 16, 32 or 64");
+    case 16: return body(std::integral_constant<int, 1>());
+    case 32: return body(std::integral_constant<int, 2>());
+    case 64: return body(std::integral_constant<int, 4>());
+    default: throw std::runtime_error("rows are not 16, 32 or 64");
   }
 }
 
@@ -51,10 +50,10 @@ class Launcher {
       SWERVE_LAUNCH((EmbedKernel<T>), Dim3(rows), 256, stream_)(steps, static_cast<const T*>(embedding), s.hidden, x);
     });
   }
-  void RmsNorm(const Shape& s, float* x, const float* parts, int splits, const float* weight, int rows, void* n) {
+  void RmsNorm(const Shape& s, float* x, const float* parts, int splits, const float* weight, int rows, bool fragments, void* n) {
     WithType(s, [&](auto t) {
       using T = decltype(t);
-      SWERVE_LAUNCH((RmsNormKernel<T>), Dim3(rows), NormThreads(s.hidden), stream_)(x, parts, splits, weight, s.hidden, s.eps, static_cast<T*>(n));
+      SWERVE_LAUNCH((RmsNormKernel<T>), Dim3(rows), NormThreads(s.hidden), stream_)(x, parts, splits, weight, s.hidden, s.eps, fragments, static_cast<T*>(n));
     });
   }
   void Product(const Shape& s, const void* w, const void* x, int rows, int n, int k, float* out) {
@@ -80,18 +79,19 @@ class Launcher {
     });
   }
   void Attend(const Shape& s, const StepRow* steps, const int32_t* tables, const int32_t* cohorts, int rows, const void* qkv, const void* keys, const void* values,
-              float* partial, int32_t* arrivals, void* out) {
+              const void* ahead, int64_t ahead_bytes, float* partial, int32_t* arrivals, void* out) {
     auto whole = [&](auto kernel) {
       SWERVE_LAUNCH(kernel, Dim3(kSplits, s.kv_heads, rows), 128, stream_)(steps, tables, static_cast<const float*>(qkv), static_cast<const float*>(keys),
                                                                            static_cast<const float*>(values), s.heads, s.kv_heads, partial, arrivals,
                                                                            static_cast<float*>(out));
     };
     auto half = [&](auto kernel) {
-      SWERVE_LAUNCH(kernel, Dim3(kPromptParts, s.kv_heads, kCohortBlocks + (rows + kOwnRows - 1) / kOwnRows), 128, stream_)(steps, tables, cohorts, static_cast<const Bf16*>(qkv),
+      SWERVE_LAUNCH(kernel, Dim3(kPromptParts, s.kv_heads, kCohortBlocks + (rows + kOwnRows - 1) / kOwnRows + kAheadBlocks), 128, stream_)(steps, tables, cohorts, static_cast<const Bf16*>(qkv),
                                                                                                  static_cast<const Bf16*>(keys), static_cast<const Bf16*>(values),
-                                                                                                 AttendSizesOf{s.heads, s.kv_heads, rows}, partial);
+                                                                                                 AttendSizesOf{s.heads, s.kv_heads, rows}, ahead,
+                                                                                                 ahead_bytes < kAheadBytes ? ahead_bytes : kAheadBytes, partial);
     };
-    auto combine = [&](auto kernel) { SWERVE_LAUNCH(kernel, Dim3(s.heads, rows), s.head_dim, stream_)(steps, partial, static_cast<Bf16*>(out)); };
+    auto combine = [&](auto kernel) { SWERVE_LAUNCH(kernel, Dim3(s.heads, rows), s.head_dim, stream_)(steps, partial, HasProducts(s, rows), static_cast<Bf16*>(out)); };
     switch (s.head_dim) {
       case 32: return s.half ? (half(AttendCohortsKernel<32>), combine(CombineKernel<32>)) : whole(AttendKernel<float, 32>);
       case 64: return s.half ? (half(AttendCohortsKernel<64>), combine(CombineKernel<64>)) : whole(AttendKernel<float, 64>);

@@ -4,6 +4,10 @@
 
 #include <cstdint>
 
+#ifdef __CUDACC__
+#include <cuda_bf16.h>
+#endif
+
 namespace swerve::device {
 
 struct Bf16 {
@@ -11,6 +15,9 @@ struct Bf16 {
 };
 struct alignas(16) Vector {
   uint32_t w[4];
+};
+struct alignas(8) Two {
+  float f[2];
 };
 struct alignas(16) Four {
   float f[4];
@@ -29,9 +36,14 @@ __device__ inline float FromFloat<float>(float v) {
 }
 template <>
 __device__ inline Bf16 FromFloat<Bf16>(float v) {
+#ifdef __CUDACC__
+  const __nv_bfloat16 rounded = __float2bfloat16_rn(v);
+  return {__bfloat16_as_ushort(rounded)};
+#else
   const uint32_t bits = __float_as_uint(v);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return {static_cast<uint16_t>(bits >> 16 | 0x40u)};
   return {static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16)};
+#endif
 }
 
 // The elements of 16 bytes.

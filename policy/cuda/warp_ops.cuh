@@ -46,6 +46,9 @@ __device__ inline Vector LoadOnce(const void* from) {
   return v;
 }
 
+// Asks for a line of 128 bytes in the second cache.
+__device__ inline void PrefetchLine(const void* at) { asm volatile("prefetch.global.L2 [%0];" ::"l"(at)); }
+
 // Lets the next kernel of the stream begin as soon as there is room; it waits for this one where it says so.
 __device__ inline void LetNextBegin() {
 #if __CUDA_ARCH__ >= 900

@@ -51,6 +51,7 @@ inline void CommitCopies() {}
 template <int kLeft>
 void WaitCopies() {}
 inline Vector LoadOnce(const void* from) { return *static_cast<const Vector*>(from); }
+inline void PrefetchLine(const void*) {}
 inline void LetNextBegin() {}
 inline void WaitForLast() {}
 

@@ -31,18 +31,22 @@ struct Queries {
   float top[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
 };
 
-// Scores of kKeys keys from token `at` on, to `end`; the lane's columns are keys 2t and 2t + 1 of each eight. `keys`: of token `at`, whose
-// neighbours up to kKeys lie beside it, on one page.
+// Of kKeys keys, the lane's: of each eight key g, its 8 of 32 dimensions, `stride` apart. Zeros from `count` on.
 template <int D>
-__device__ inline void ScoreKeys(const Queries<D>& q, const Bf16* keys, int64_t stride, int at, int end, float (*scores)[4]) {
+__device__ inline void LoadKeys(const Bf16* keys, int64_t stride, int count, Vector (*k)[D / 32]) {
   const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-  Vector k[kKeys / 8][D / 32];
 #pragma unroll
   for (int n = 0; n < kKeys / 8; ++n) {
     const Bf16* from = keys + (n * 8 + g) * stride + t * 8;
 #pragma unroll
-    for (int c = 0; c < D / 32; ++c) k[n][c] = at + n * 8 + g < end ? *reinterpret_cast<const Vector*>(from + c * 32) : Vector{};
+    for (int c = 0; c < D / 32; ++c) k[n][c] = n * 8 + g < count ? *reinterpret_cast<const Vector*>(from + c * 32) : Vector{};
   }
+}
+
+// Scores of the first `count` of kKeys keys; the lane's columns are keys 2t and 2t + 1 of each eight.
+template <int D>
+__device__ inline void ScoreKeys(const Queries<D>& q, const Vector (*k)[D / 32], int count, float (*scores)[4]) {
+  const int t = threadIdx.x % 4;
 #pragma unroll
   for (int n = 0; n < kKeys / 8; ++n) {
     for (int e = 0; e < 4; ++e) scores[n][e] = 0;
@@ -60,7 +64,7 @@ __device__ inline void ScoreKeys(const Queries<D>& q, const Bf16* keys, int64_t 
 #pragma unroll
   for (int n = 0; n < kKeys / 8; ++n) {
 #pragma unroll
-    for (int e = 0; e < 4; ++e) scores[n][e] = at + n * 8 + 2 * t + e % 2 < end ? scores[n][e] * scale : -INFINITY;
+    for (int e = 0; e < 4; ++e) scores[n][e] = n * 8 + 2 * t + e % 2 < count ? scores[n][e] * scale : -INFINITY;
   }
 }
 
@@ -106,10 +110,10 @@ __device__ inline void MixValues(Queries<D>* q, const float (*scores)[4], const 
   }
 }
 
-// All of a warp's queries over tokens [from, to) of a row's sequence. `shared`: of the warp, for kKeys values.
+// A warp's queries over tokens [from, to) of a row's sequence, by itself. `shared`: for kKeys values.
 template <int D>
-__device__ inline void AttendStretch(Queries<D>* q, const StepRow& row, const int32_t* tables, const Bf16* keys, const Bf16* values, int64_t stride, int from, int to,
-                                     Bf16* shared) {
+__device__ inline void AttendAlone(Queries<D>* q, const StepRow& row, const int32_t* tables, const Bf16* keys, const Bf16* values, int64_t stride, int from, int to,
+                                   Bf16* shared) {
   const int lane = threadIdx.x % 32;
   for (int at = from; at < to; at += kKeys) {
     const int64_t slot = SlotOf(row, tables, at);
@@ -120,14 +124,37 @@ __device__ inline void AttendStretch(Queries<D>* q, const StepRow& row, const in
       CopyAside(shared + in * (D + 8) + j, values + (slot + (valid ? in : 0)) * stride + j, valid);
     }
     CommitCopies();
+    Vector k[kKeys / 8][D / 32];
     float scores[kKeys / 8][4];
-    ScoreKeys<D>(*q, keys + slot * stride, stride, at, to, scores);
+    LoadKeys<D>(keys + slot * stride, stride, to - at, k);
+    ScoreKeys<D>(*q, k, to - at, scores);
     WeighKeys<D>(q, scores);
     WaitCopies<0>();
     __syncwarp();
     MixValues<D>(q, scores, shared);
     __syncwarp();
   }
+}
+
+// A tile of keys and values that the warps of a block share; rows are apart so that eight lanes fall on all banks.
+template <int D>
+struct SharedTile {
+  Bf16 keys[kKeys * (D + 32)], values[kKeys * (D + 8)];
+};
+
+// 128 threads. One commit.
+template <int D>
+__device__ inline void StageTile(const StepRow& row, const int32_t* tables, const Bf16* keys, const Bf16* values, int64_t stride, int at, int to, SharedTile<D>* tile) {
+  const int64_t slot = SlotOf(row, tables, at);
+#pragma unroll
+  for (int i = 0; i < (kKeys * (D / 8) + 127) / 128; ++i) {
+    const int in = (i * 128 + threadIdx.x) / (D / 8), j = (i * 128 + threadIdx.x) % (D / 8) * 8;
+    const bool valid = at + in < to;
+    const int64_t from = (slot + (valid ? in : 0)) * stride + j;
+    CopyAside(tile->keys + in * (D + 32) + j, keys + from, valid);
+    CopyAside(tile->values + in * (D + 8) + j, values + from, valid);
+  }
+  CommitCopies();
 }
 
 // Writes a query's part, [mixed (D), top, sum], as row r (0: g, 1: g + 8) of the warp has it.
@@ -137,7 +164,7 @@ __device__ inline void TellPart(const Queries<D>& q, int r, float sum, float* pa
   if (t == 0) part[D] = q.top[r], part[D + 1] = sum;
   if (q.top[r] == -INFINITY) return;  // an empty part
 #pragma unroll
-  for (int i = 0; i < D / 8; ++i) part[i * 8 + 2 * t] = q.mixed[i][2 * r], part[i * 8 + 2 * t + 1] = q.mixed[i][2 * r + 1];
+  for (int i = 0; i < D / 8; ++i) *reinterpret_cast<Two*>(part + i * 8 + 2 * t) = {{q.mixed[i][2 * r], q.mixed[i][2 * r + 1]}};
 }
 
 struct AttendSizesOf {
@@ -150,32 +177,75 @@ __device__ inline float* PartsOf(float* partial, const AttendSizesOf& z, int row
   return partial + (static_cast<int64_t>(row) * z.heads + head) * kParts * (D + 2);
 }
 
-// A warp: 16 of the (row, head) pairs of `rows` (of `count`), which share tokens [from, to) of `sequence`; their part number `part`.
+// The queries of a warp: 16 of the (row, head) pairs of `count` rows, from number `first` on; the last once more where there are fewer.
 template <int D>
-__device__ inline void AttendWarp(const StepRow& sequence, const int32_t* tables, const Bf16* qkv, const Bf16* keys, const Bf16* values, const AttendSizesOf& z,
-                                  int key_head, const int32_t* rows, int count, int first, int from, int to, int part, Bf16* shared, float* partial) {
-  const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, group = z.heads / z.kv_heads, all = count * group;
-  if (first >= all) return;
+struct Pairs {
   int row[2], head[2];
-  Queries<D> q;
+  bool valid[2];
+  __device__ void Set(const AttendSizesOf& z, int key_head, const int32_t* rows, int count, int first) {
+    const int group = z.heads / z.kv_heads, all = count * group;
 #pragma unroll
-  for (int r = 0; r < 2; ++r) {
-    const int pair = min(first + g + 8 * r, all - 1);
-    row[r] = rows[pair / group], head[r] = key_head * group + pair % group;
-    const Bf16* at = qkv + (static_cast<int64_t>(row[r]) * (z.heads + 2 * z.kv_heads) + head[r]) * D + t * 8;
-#pragma unroll
-    for (int c = 0; c < D / 32; ++c) {
-      const Vector v = *reinterpret_cast<const Vector*>(at + c * 32);
-      for (int pair = 0; pair < 4; ++pair) q.q[c][pair / 2].w[r + 2 * (pair % 2)] = v.w[pair];
+    for (int r = 0; r < 2; ++r) {
+      const int pair = first + threadIdx.x % 32 / 4 + 8 * r, known = min(pair, all - 1);
+      row[r] = rows[known / group], head[r] = key_head * group + known % group, valid[r] = pair < all;
     }
   }
-  const int64_t stride = static_cast<int64_t>(z.kv_heads) * D, offset = static_cast<int64_t>(key_head) * D;
-  AttendStretch<D>(&q, sequence, tables, keys + offset, values + offset, stride, from, to, shared);
-  for (int r = 0; r < 2; ++r) {
-    float sum = q.sum[r];
-    for (int s = 1; s < 4; s *= 2) sum += __shfl_xor_sync(0xffffffffu, sum, s);
-    if (first + g + 8 * r < all) TellPart<D>(q, r, sum, PartsOf<D>(partial, z, row[r], head[r]) + part * (D + 2));
+  __device__ void Load(const AttendSizesOf& z, const Bf16* qkv, Queries<D>* q) const {
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      const Bf16* at = qkv + (static_cast<int64_t>(row[r]) * (z.heads + 2 * z.kv_heads) + head[r]) * D + threadIdx.x % 4 * 8;
+#pragma unroll
+      for (int c = 0; c < D / 32; ++c) {
+        const Vector v = *reinterpret_cast<const Vector*>(at + c * 32);
+        for (int pair = 0; pair < 4; ++pair) q->q[c][pair / 2].w[r + 2 * (pair % 2)] = v.w[pair];
+      }
+    }
   }
+  __device__ void Tell(const AttendSizesOf& z, const Queries<D>& q, int part, float* partial) const {
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      float sum = q.sum[r];
+      for (int s = 1; s < 4; s *= 2) sum += __shfl_xor_sync(0xffffffffu, sum, s);
+      if (valid[r]) TellPart<D>(q, r, sum, PartsOf<D>(partial, z, row[r], head[r]) + part * (D + 2));
+    }
+  }
+};
+
+// Block: part number `part` of the prompt that `rows` share. What is the step's own (queries) is read after WaitForLast.
+template <int D>
+__device__ inline void AttendCohort(const StepRow* steps, const int32_t* tables, const Bf16* qkv, const Bf16* keys, const Bf16* values, const AttendSizesOf& z, int key_head,
+                                    const int32_t* rows, int count, int part, SharedTile<D>* tiles, float* partial) {
+  const StepRow sequence = steps[rows[0]];
+  const int64_t stride = static_cast<int64_t>(z.kv_heads) * D, offset = static_cast<int64_t>(key_head) * D;
+  int from, to;
+  PartOf(0, sequence.prompt, part, kPromptParts, &from, &to);
+  if (from < to) StageTile<D>(sequence, tables, keys + offset, values + offset, stride, from, to, &tiles[0]);
+  Pairs<D> pairs;
+  Queries<D> q;
+  pairs.Set(z, key_head, rows, count, threadIdx.x / 32 * 16);
+  const bool active = static_cast<int>(threadIdx.x / 32) * 16 < count * (z.heads / z.kv_heads);
+  WaitForLast();
+  pairs.Load(z, qkv, &q);
+  int held = 0;
+  for (int at = from; at < to; at += kKeys, held = 1 - held) {
+    if (at + kKeys < to) {
+      StageTile<D>(sequence, tables, keys + offset, values + offset, stride, at + kKeys, to, &tiles[1 - held]);
+      WaitCopies<1>();
+    } else {
+      WaitCopies<0>();
+    }
+    __syncthreads();
+    if (active) {
+      Vector k[kKeys / 8][D / 32];
+      float scores[kKeys / 8][4];
+      LoadKeys<D>(tiles[held].keys, D + 32, kKeys, k);
+      ScoreKeys<D>(q, k, to - at, scores);
+      WeighKeys<D>(&q, scores);
+      MixValues<D>(&q, scores, tiles[held].values);
+    }
+    __syncthreads();
+  }
+  if (active) pairs.Tell(z, q, part, partial);
 }
 
 // Grid (kPromptParts, key heads, kCohortBlocks + ⌈width / kOwnRows⌉ + kAheadBlocks), 128 threads. The first blocks: cohorts (rows of one prompt) over a
@@ -193,43 +263,48 @@ __device__ inline void BringNear(const void* from, int64_t bytes) {
 }
 
 template <int D>
+union AttendShare {
+  SharedTile<D> tiles[2];
+  Bf16 alone[4][kKeys * (D + 8)];
+};
+
+template <int D>
 __global__ void __launch_bounds__(128) AttendCohortsKernel(const StepRow* steps, const int32_t* tables, const int32_t* cohorts, const Bf16* qkv, const Bf16* keys,
                                                            const Bf16* values, AttendSizesOf z, const void* ahead, int64_t ahead_bytes, float* partial) {
-  alignas(16) __shared__ Bf16 shared[4][kKeys * (D + 8)];
+  alignas(16) __shared__ AttendShare<D> share;
   __shared__ int32_t rows[kCohortRows];
   LetNextBegin();
-  const int warp = threadIdx.x / 32, key_head = blockIdx.y, group = z.heads / z.kv_heads;
+  const int warp = threadIdx.x / 32, key_head = blockIdx.y;
   if (blockIdx.z >= gridDim.z - kAheadBlocks) {
     BringNear(ahead, ahead_bytes);
     WaitForLast();
     return;
   }
   if (static_cast<int>(blockIdx.z) >= kCohortBlocks) {
-    const int part = blockIdx.x % kOwnParts, first = (blockIdx.z - kCohortBlocks) * kOwnRows + blockIdx.x / kOwnParts * 4, count = min(4, z.width - first);
-    const StepRow row = warp < count ? steps[first + warp] : StepRow{};
+    const int part = blockIdx.x % kOwnParts, own = (blockIdx.z - kCohortBlocks) * kOwnRows + blockIdx.x / kOwnParts * 4 + warp;
+    const StepRow row = own < z.width ? steps[own] : StepRow{};
     WaitForLast();
-    if (count <= 0) return;
-    if (threadIdx.x < 4) rows[threadIdx.x] = first + threadIdx.x;
-    __syncthreads();
-    if (row.token >= 0) {
-      int from, to;
-      PartOf(row.prompt, row.prompt + row.own + 1, part, kOwnParts, &from, &to);
-      for (int head = 0; head < group; head += 16) {
-        AttendWarp<D>(row, tables, qkv, keys, values, z, key_head, rows + warp, 1, head, from, to, kPromptParts + part, shared[warp], partial);
-      }
+    if (row.token < 0) return;
+    int from, to;
+    PartOf(row.prompt, row.prompt + row.own + 1, part, kOwnParts, &from, &to);
+    const int64_t stride = static_cast<int64_t>(z.kv_heads) * D, offset = static_cast<int64_t>(key_head) * D;
+    for (int head = 0; head < z.heads / z.kv_heads; head += 16) {
+      Pairs<D> pairs;
+      Queries<D> q;
+      pairs.Set(z, key_head, &own, 1, head);
+      pairs.Load(z, qkv, &q);
+      AttendAlone<D>(&q, row, tables, keys + offset, values + offset, stride, from, to, share.alone[warp]);
+      pairs.Tell(z, q, kPromptParts + part, partial);
     }
     return;
   }
-  int count = static_cast<int>(blockIdx.z) < z.width ? cohorts[2 * z.width + blockIdx.z] : 0;
-  WaitForLast();
-  for (int cohort = blockIdx.z; count > 0; cohort += kCohortBlocks, count = cohort < z.width ? cohorts[2 * z.width + cohort] : 0) {
+  const int begun = static_cast<int>(blockIdx.z) < z.width ? cohorts[2 * z.width + blockIdx.z] : 0;
+  if (begun == 0) WaitForLast();
+  for (int cohort = blockIdx.z, count = begun; count > 0; cohort += kCohortBlocks, count = cohort < z.width ? cohorts[2 * z.width + cohort] : 0) {
     const int first = cohorts[z.width + cohort];
     for (int i = threadIdx.x; i < count; i += 128) rows[i] = cohorts[first + i];
     __syncthreads();
-    const StepRow row = steps[rows[0]];
-    int from, to;
-    PartOf(0, row.prompt, blockIdx.x, kPromptParts, &from, &to);
-    AttendWarp<D>(row, tables, qkv, keys, values, z, key_head, rows, count, warp * 16, from, to, blockIdx.x, shared[warp], partial);
+    AttendCohort<D>(steps, tables, qkv, keys, values, z, key_head, rows, count, blockIdx.x, share.tiles, partial);
     __syncthreads();
   }
 }

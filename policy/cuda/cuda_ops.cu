@@ -7,7 +7,7 @@
 
 // A launch's arguments come in a second pair of parentheses, as a kernel's do.
 using Dim3 = dim3;
-#define SWERVE_LAUNCH(kernel, grid, threads, stream) [&](auto... arguments) { swerve::device::LaunchOn(stream, kernel, grid, threads, arguments...); }
+#define SWERVE_LAUNCH_WITH(kernel, grid, threads, bytes, stream) [&](auto... arguments) { swerve::device::LaunchOn(stream, kernel, grid, threads, bytes, arguments...); }
 
 namespace swerve::device {
 
@@ -17,13 +17,15 @@ struct ChainedStream {
 };
 
 template <typename... Parameters, typename... Arguments>
-void LaunchOn(const ChainedStream& on, void (*kernel)(Parameters...), dim3 grid, int threads, Arguments... arguments) {
+void LaunchOn(const ChainedStream& on, void (*kernel)(Parameters...), dim3 grid, int threads, size_t shared, Arguments... arguments) {
+  if (shared > (48 << 10)) cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
   cudaLaunchAttribute attribute = {};
   attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   attribute.val.programmaticStreamSerializationAllowed = 1;
   cudaLaunchConfig_t config = {};
   config.gridDim = grid;
   config.blockDim = dim3(threads);
+  config.dynamicSmemBytes = shared;
   config.stream = on.stream;
   config.attrs = &attribute;
   config.numAttrs = on.early ? 1 : 0;

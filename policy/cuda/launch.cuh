@@ -1,5 +1,5 @@
-// How the kernels of decoding are launched, the same on a device and where tests run them on the CPU. SWERVE_LAUNCH(kernel,
-// grid, threads, stream)(arguments…) is the one thing that differs.
+// How the kernels of decoding are launched, the same on a device and where tests run them on the CPU. SWERVE_LAUNCH_WITH(kernel,
+// grid, threads, bytes of dynamic shared memory, stream)(arguments…) is the one thing that differs.
 #ifndef SWERVE_POLICY_CUDA_LAUNCH_CUH_
 #define SWERVE_POLICY_CUDA_LAUNCH_CUH_
 
@@ -9,6 +9,8 @@
 #include "policy/cuda/attend_kernels.cuh"
 #include "policy/cuda/decode_kernels.cuh"
 #include "policy/cuda/product_kernels.cuh"
+
+#define SWERVE_LAUNCH(kernel, grid, threads, stream) SWERVE_LAUNCH_WITH(kernel, grid, threads, 0, stream)
 
 namespace swerve::device {
 
@@ -59,13 +61,16 @@ class Launcher {
   void Product(const Shape& s, const void* w, const void* x, int rows, int n, int k, float* out) {
     const Bf16 *weights = static_cast<const Bf16*>(w), *from = static_cast<const Bf16*>(x);
     WithTiles(rows, [&](auto tiles) {
-      SWERVE_LAUNCH((ProductKernel<decltype(tiles)::value>), Dim3((n + 63) / 64, ProductSplits(n, k)), 128, stream_)(weights, from, n, k, ProductDepth(n, k), out);
+      constexpr int kTiles = decltype(tiles)::value;
+      SWERVE_LAUNCH_WITH((ProductKernel<kTiles>), Dim3((n + 63) / 64, ProductSplits(n, k)), 128, sizeof(ProductStages<kTiles, 2>), stream_)(weights, from, n, k,
+                                                                                                                                        ProductDepth(n, k), out);
     });
   }
   void GatedProduct(const Shape& s, const void* w, const void* x, int rows, void* out) {
     WithTiles(rows, [&](auto tiles) {
-      SWERVE_LAUNCH((GatedProductKernel<decltype(tiles)::value>), Dim3((s.mlp + 63) / 64), 128, stream_)(static_cast<const Bf16*>(w), static_cast<const Bf16*>(x), s.mlp,
-                                                                                                         s.hidden, static_cast<Bf16*>(out));
+      constexpr int kTiles = decltype(tiles)::value;
+      SWERVE_LAUNCH_WITH((GatedProductKernel<kTiles>), Dim3((s.mlp + 63) / 64), 128, sizeof(ProductStages<kTiles, 4>), stream_)(
+          static_cast<const Bf16*>(w), static_cast<const Bf16*>(x), s.mlp, s.hidden, static_cast<Bf16*>(out));
     });
   }
   void Place(const Shape& s, const StepRow* steps, const int32_t* tables, int rows, void* qkv, const float* parts, int splits, const void* bias, const float* frequencies,

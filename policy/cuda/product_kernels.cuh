@@ -11,54 +11,55 @@
 
 namespace swerve::device {
 
-inline constexpr int kStep = 64;   // of k, that a warp multiplies at a time; k is a multiple of it
-inline constexpr int kStages = 5;  // steps of the rows in shared memory
+inline constexpr int kStep = 64;       // of k, that a warp multiplies at a time; k is a multiple of it
+inline constexpr int kProductWarps = 4;  // of a block
 
-// Weights of a warp's 8 · kColumns outputs over one step: of each 8 the lane's row g.
-template <int kColumns>
-struct WeightStep {
-  Vector w[kColumns][2];
+// One step in shared memory: the rows, of which all warps have need, and each warp's weights, 16 bytes a lane, which no other lane reads.
+template <int kTiles, int kColumns>
+struct ProductStage {
+  Bf16 rows[kTiles * 16 * kStep];
+  Bf16 weights[kProductWarps][kColumns * 2][32 * 8];
 };
 
-template <int kColumns>
-__device__ inline void LoadWeights(const Bf16* const (&rows)[kColumns], int k, WeightStep<kColumns>* s) {
+// As many as two blocks of a processor have room for. Copies, not registers, hold what is under way: the compiler has one mark for
+// all loads of weights and would wait for the last of them before it used the first.
+template <int kTiles, int kColumns>
+struct ProductStages {
+  static constexpr int kCount = kColumns == 2 ? 6 : 4;
+  ProductStage<kTiles, kColumns> stage[kCount];
+};
+
+template <int kTiles, int kColumns>
+__device__ inline void StageWeights(const Bf16* const (&rows)[kColumns], int k, ProductStage<kTiles, kColumns>* s) {
 #pragma unroll
-  for (int half = 0; half < 2; ++half) {
+  for (int n = 0; n < kColumns; ++n) {
 #pragma unroll
-    for (int n = 0; n < kColumns; ++n) s->w[n][half] = LoadOnce(rows[n] + k + half * 32);
+    for (int half = 0; half < 2; ++half) CopyAside(s->weights[threadIdx.x / 32][n * 2 + half] + threadIdx.x % 32 * 8, rows[n] + k + half * 32, true);
   }
 }
 
-template <int kTiles>
-struct StagedRows {
-  Bf16 step[kStages][kTiles * 16 * kStep];
-};
-
-// A step of 16 · kTiles rows from column `from` on. One commit, whether there is anything left or not.
-template <int kTiles, int kThreads>
-__device__ inline void StageRows(const Bf16* x, int k, int from, int end, Bf16* shared) {
-  constexpr int kEach = 16 * kStep / 8;  // of 16 bytes, in a tile
-  if (from < end) {
+// 16 · kTiles rows from column `from` on: a tile's step is 2 kB, 16 bytes for each thread.
+template <int kTiles, int kColumns>
+__device__ inline void StageRows(const Bf16* x, int k, int from, ProductStage<kTiles, kColumns>* s) {
 #pragma unroll
-    for (int i = threadIdx.x; i < kTiles * kEach; i += kThreads) {
-      CopyAside(shared + i * 8, x + static_cast<int64_t>(i / kEach) * 16 * k + from * 16 + i % kEach * 8, true);
-    }
-  }
-  CommitCopies();
+  for (int m = 0; m < kTiles; ++m) CopyAside(s->rows + (m * 128 + threadIdx.x) * 8, x + static_cast<int64_t>(m) * 16 * k + from * 16 + threadIdx.x * 8, true);
 }
 
 template <int kTiles, int kColumns>
-__device__ inline void MultiplyStep(const WeightStep<kColumns>& w, const Bf16* rows, float (*acc)[kColumns][4]) {
-  const int lane = threadIdx.x % 32;
+__device__ inline void MultiplyStep(const ProductStage<kTiles, kColumns>& s, float (*acc)[kColumns][4]) {
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
 #pragma unroll
-  for (int step = 0; step < 4; ++step) {
+  for (int half = 0; half < 2; ++half) {
+    Vector b[kColumns];
 #pragma unroll
-    for (int m = 0; m < kTiles; ++m) {
-      const Vector a = *reinterpret_cast<const Vector*>(rows + ((m * 4 + step) * 32 + lane) * 8);
+    for (int n = 0; n < kColumns; ++n) b[n] = *reinterpret_cast<const Vector*>(s.weights[warp][n * 2 + half] + lane * 8);
 #pragma unroll
-      for (int n = 0; n < kColumns; ++n) {
-        const Vector& b = w.w[n][step / 2];
-        Mma(acc[m][n], a.w[0], a.w[1], a.w[2], a.w[3], b.w[step % 2 * 2], b.w[step % 2 * 2 + 1]);
+    for (int part = 0; part < 2; ++part) {
+#pragma unroll
+      for (int m = 0; m < kTiles; ++m) {
+        const Vector a = *reinterpret_cast<const Vector*>(s.rows + ((m * 4 + half * 2 + part) * 32 + lane) * 8);
+#pragma unroll
+        for (int n = 0; n < kColumns; ++n) Mma(acc[m][n], a.w[0], a.w[1], a.w[2], a.w[3], b[n].w[part * 2], b[n].w[part * 2 + 1]);
       }
     }
   }
@@ -66,30 +67,33 @@ __device__ inline void MultiplyStep(const WeightStep<kColumns>& w, const Bf16* r
 
 // acc: a warp's outputs for 16 · kTiles rows, over columns [from, to) of k, multiples of kStep. `weights`: where the lane's rows begin.
 // All warps of the block together.
-template <int kTiles, int kColumns, int kThreads>
-__device__ inline void Accumulate(const Bf16* const (&weights)[kColumns], const Bf16* x, int k, int from, int to, StagedRows<kTiles>* rows, float (*acc)[kColumns][4]) {
-  constexpr int kAhead = kColumns == 2 ? 4 : 3;  // steps of weights under way
-  WeightStep<kColumns> ahead[kAhead];
+template <int kTiles, int kColumns>
+__device__ inline void Accumulate(const Bf16* const (&weights)[kColumns], const Bf16* x, int k, int from, int to, ProductStages<kTiles, kColumns>* stages,
+                                  float (*acc)[kColumns][4]) {
+  constexpr int kCount = ProductStages<kTiles, kColumns>::kCount;
 #pragma unroll
-  for (int i = 0; i < kAhead; ++i) {
-    if (from + i * kStep < to) LoadWeights<kColumns>(weights, from + i * kStep, &ahead[i]);
+  for (int i = 0; i < kCount - 1; ++i) {
+    if (from + i * kStep < to) StageWeights<kTiles, kColumns>(weights, from + i * kStep, &stages->stage[i]);
   }
   WaitForLast();
 #pragma unroll
-  for (int i = 0; i < kStages - 1; ++i) StageRows<kTiles, kThreads>(x, k, from + i * kStep, to, rows->step[i]);
+  for (int i = 0; i < kCount - 1; ++i) {
+    if (from + i * kStep < to) StageRows<kTiles, kColumns>(x, k, from + i * kStep, &stages->stage[i]);
+    CommitCopies();
+  }
   int stage = 0;
-  for (int begin = from; begin < to; begin += kAhead * kStep) {
-#pragma unroll
-    for (int i = 0; i < kAhead; ++i) {
-      const int at = begin + i * kStep;
-      if (at >= to) break;
-      WaitCopies<kStages - 2>();
-      __syncthreads();  // this step is there, and the one before is read
-      StageRows<kTiles, kThreads>(x, k, at + (kStages - 1) * kStep, to, rows->step[stage == 0 ? kStages - 1 : stage - 1]);
-      MultiplyStep<kTiles, kColumns>(ahead[i], rows->step[stage], acc);
-      if (at + kAhead * kStep < to) LoadWeights<kColumns>(weights, at + kAhead * kStep, &ahead[i]);
-      stage = stage + 1 == kStages ? 0 : stage + 1;
+  for (int at = from; at < to; at += kStep) {
+    WaitCopies<kCount - 2>();
+    __syncthreads();  // this step is there, and the one before is read
+    const int next = at + (kCount - 1) * kStep;
+    if (next < to) {
+      ProductStage<kTiles, kColumns>* to_stage = &stages->stage[stage == 0 ? kCount - 1 : stage - 1];
+      StageWeights<kTiles, kColumns>(weights, next, to_stage);
+      StageRows<kTiles, kColumns>(x, k, next, to_stage);
     }
+    CommitCopies();
+    MultiplyStep<kTiles, kColumns>(stages->stage[stage], acc);
+    stage = stage + 1 == kCount ? 0 : stage + 1;
   }
 }
 
@@ -97,14 +101,15 @@ __device__ inline void Accumulate(const Bf16* const (&weights)[kColumns], const 
 // [s, s + 1) · depth of k; x in the order of FragmentIndex.
 template <int kTiles>
 __global__ void __launch_bounds__(128) ProductKernel(const Bf16* w, const Bf16* x, int n, int k, int depth, float* out) {
-  alignas(16) __shared__ StagedRows<kTiles> rows;
+  SWERVE_DYNAMIC_SHARED(bytes);
+  auto* stages = reinterpret_cast<ProductStages<kTiles, 2>*>(bytes);
   LetNextBegin();
   const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, first = (blockIdx.x * 4 + threadIdx.x / 32) * 16;
   // Warps beyond the end compute the last rows once more, and tell nobody.
   const Bf16* const weights[2] = {w + static_cast<int64_t>(min(first + g, n - 1)) * k + t * 8, w + static_cast<int64_t>(min(first + g + 8, n - 1)) * k + t * 8};
   const int from = blockIdx.y * depth;
   float acc[kTiles][2][4] = {};
-  Accumulate<kTiles, 2, 128>(weights, x, k, from, min(k, from + depth), &rows, acc);
+  Accumulate<kTiles, 2>(weights, x, k, from, min(k, from + depth), stages, acc);
   float* to_split = out + static_cast<int64_t>(blockIdx.y) * kTiles * 16 * n;
 #pragma unroll
   for (int m = 0; m < kTiles; ++m) {
@@ -124,13 +129,14 @@ __global__ void __launch_bounds__(128) ProductKernel(const Bf16* w, const Bf16* 
 // the order of FragmentIndex.
 template <int kTiles>
 __global__ void __launch_bounds__(128) GatedProductKernel(const Bf16* w, const Bf16* x, int mlp, int k, Bf16* out) {
-  alignas(16) __shared__ StagedRows<kTiles> rows;
+  SWERVE_DYNAMIC_SHARED(bytes);
+  auto* stages = reinterpret_cast<ProductStages<kTiles, 4>*>(bytes);
   LetNextBegin();
   const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, first = (blockIdx.x * 4 + threadIdx.x / 32) * 16;
   const Bf16 *low = w + static_cast<int64_t>(min(first + g, mlp - 1)) * k + t * 8, *high = w + static_cast<int64_t>(min(first + g + 8, mlp - 1)) * k + t * 8;
   const Bf16* const weights[4] = {low, high, low + static_cast<int64_t>(mlp) * k, high + static_cast<int64_t>(mlp) * k};
   float acc[kTiles][4][4] = {};
-  Accumulate<kTiles, 4, 128>(weights, x, k, 0, k, &rows, acc);
+  Accumulate<kTiles, 4>(weights, x, k, 0, k, stages, acc);
 #pragma unroll
   for (int m = 0; m < kTiles; ++m) {
 #pragma unroll

@@ -10,6 +10,9 @@
 
 #ifdef __CUDACC__
 
+// The block's dynamic shared memory, of the size it was launched with.
+#define SWERVE_DYNAMIC_SHARED(name) extern __shared__ __align__(128) unsigned char name[]
+
 namespace swerve::device {
 
 // c [16, 8] += a [16, 16] · b [16, 8]. A lane is 4 · g + t. c: rows g, g, g + 8, g + 8 of columns 2t, 2t + 1, 2t, 2t + 1. a: pairs of
@@ -30,20 +33,13 @@ __device__ inline void LoadTransposed(uint32_t (&r)[4], const Bf16* row) {
 // 16 bytes from global to shared memory, or zeros. Done for this thread after WaitCopies.
 __device__ inline void CopyAside(void* shared, const void* global, bool valid) {
   const uint32_t to = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(global), "r"(valid ? 16 : 0) : "memory");
+  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(global), "r"(valid ? 16 : 0) : "memory");
 }
 __device__ inline void CommitCopies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 // All but the last `kLeft` commits of this thread.
 template <int kLeft>
 __device__ inline void WaitCopies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kLeft) : "memory");
-}
-
-// 16 bytes that are read once.
-__device__ inline Vector LoadOnce(const void* from) {
-  Vector v;
-  asm volatile("ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.w[0]), "=r"(v.w[1]), "=r"(v.w[2]), "=r"(v.w[3]) : "l"(from));
-  return v;
 }
 
 // Asks for a line of 128 bytes in the second cache.

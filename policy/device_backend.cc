@@ -169,6 +169,7 @@ class DevicePlatform : public EnginePlatform {
     auto bad = [](auto... what) { return absl::UnimplementedError(absl::StrCat("the CUDA engine's kernels need ", what...)); };
     if (t.head_dim != 32 && t.head_dim != 64 && t.head_dim != 128) return bad("a head_dim of 32, 64 or 128, not ", t.head_dim);
     if (t.heads / t.kv_heads > device::kCohortRows) return bad("at most ", device::kCohortRows, " query heads to a key head, not ", t.heads / t.kv_heads);
+    if (t.hidden > 8192) return bad("a hidden_size of at most 8192, not ", t.hidden);
     if (t.hidden % 8 != 0 || t.mlp % 8 != 0) return bad("hidden_size and intermediate_size that are multiples of 8, not ", t.hidden, " and ", t.mlp);
     return absl::OkStatus();
   }

@@ -248,8 +248,8 @@ __device__ inline void AttendCohort(const StepRow* steps, const int32_t* tables,
   if (active) pairs.Tell(z, q, part, partial);
 }
 
-// Grid (kPromptParts, key heads, kCohortBlocks + ⌈width / kOwnRows⌉ + kAheadBlocks), 128 threads. The first blocks: cohorts (rows of one prompt) over a
-// part of the prompt. The others: four rows, a warp each, over a part of their own tokens. CombineKernel puts the parts together.
+// Grid (kPromptParts, key heads, ⌈width / kOwnRows⌉ + kCohortBlocks + kAheadBlocks), 128 threads. The first blocks: four rows, a warp each,
+// over a part of their own tokens. The next: cohorts (rows of one prompt) over a part of the prompt. CombineKernel puts the parts together.
 inline constexpr int kCohortBlocks = 16;                        // cohorts beside each other; more take turns
 inline constexpr int kOwnRows = 4 * kPromptParts / kOwnParts;  // rows of the blocks of one z
 inline constexpr int kAheadBlocks = 8;                         // of z, that bring weights of the products to come near
@@ -280,8 +280,9 @@ __global__ void __launch_bounds__(128) AttendCohortsKernel(const StepRow* steps,
     WaitForLast();
     return;
   }
-  if (static_cast<int>(blockIdx.z) >= kCohortBlocks) {
-    const int part = blockIdx.x % kOwnParts, own = (blockIdx.z - kCohortBlocks) * kOwnRows + blockIdx.x / kOwnParts * 4 + warp;
+  const int slot = static_cast<int>(blockIdx.z) - (z.width + kOwnRows - 1) / kOwnRows;
+  if (slot < 0) {
+    const int part = blockIdx.x % kOwnParts, own = blockIdx.z * kOwnRows + blockIdx.x / kOwnParts * 4 + warp;
     const StepRow row = own < z.width ? steps[own] : StepRow{};
     WaitForLast();
     if (row.token < 0) return;
@@ -298,9 +299,9 @@ __global__ void __launch_bounds__(128) AttendCohortsKernel(const StepRow* steps,
     }
     return;
   }
-  const int begun = static_cast<int>(blockIdx.z) < z.width ? cohorts[2 * z.width + blockIdx.z] : 0;
+  const int begun = slot < z.width ? cohorts[2 * z.width + slot] : 0;
   if (begun == 0) WaitForLast();
-  for (int cohort = blockIdx.z, count = begun; count > 0; cohort += kCohortBlocks, count = cohort < z.width ? cohorts[2 * z.width + cohort] : 0) {
+  for (int cohort = slot, count = begun; count > 0; cohort += kCohortBlocks, count = cohort < z.width ? cohorts[2 * z.width + cohort] : 0) {
     const int first = cohorts[z.width + cohort];
     for (int i = threadIdx.x; i < count; i += 128) rows[i] = cohorts[first + i];
     __syncthreads();

@@ -57,16 +57,26 @@ __device__ inline void AddParts(const float* parts, int64_t apart, int splits, F
 // Block (row), at most 512 threads; hidden a multiple of 4. n in the order of FragmentIndex where `fragments`.
 template <typename T>
 __global__ void RmsNormKernel(float* x, const float* added, int splits, const float* weight, int hidden, float eps, bool fragments, T* n) {
+  constexpr int kFours = 4;  // of a thread: up to 8192 columns
   __shared__ float sums[16];
   LetNextBegin();
-  WaitForLast();
   const int64_t base = static_cast<int64_t>(blockIdx.x) * hidden, apart = static_cast<int64_t>(gridDim.x) * hidden;
+  Four v[kFours], w[kFours];
+#pragma unroll
+  for (int c = 0; c < kFours; ++c) {
+    const int i = (c * blockDim.x + threadIdx.x) * 4;
+    if (i < hidden) w[c] = *reinterpret_cast<const Four*>(weight + i);
+  }
+  WaitForLast();
   float sum = 0;
-  for (int i = threadIdx.x * 4; i < hidden; i += blockDim.x * 4) {
-    Four v = *reinterpret_cast<const Four*>(x + base + i);
-    AddParts(added + base + i, apart, splits, &v);
-    if (splits > 0) *reinterpret_cast<Four*>(x + base + i) = v;
-    for (int j = 0; j < 4; ++j) sum += v.f[j] * v.f[j];
+#pragma unroll
+  for (int c = 0; c < kFours; ++c) {
+    const int i = (c * blockDim.x + threadIdx.x) * 4;
+    if (i >= hidden) break;
+    v[c] = *reinterpret_cast<const Four*>(x + base + i);
+    AddParts(added + base + i, apart, splits, &v[c]);
+    if (splits > 0) *reinterpret_cast<Four*>(x + base + i) = v[c];
+    for (int j = 0; j < 4; ++j) sum += v[c].f[j] * v[c].f[j];
   }
   sum = WarpSum(sum);
   if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = sum;
@@ -74,12 +84,14 @@ __global__ void RmsNormKernel(float* x, const float* added, int splits, const fl
   sum = 0;
   for (int i = 0; i < static_cast<int>(blockDim.x) / 32; ++i) sum += sums[i];
   const float scale = rsqrtf(sum / hidden + eps);
-  for (int i = threadIdx.x * 4; i < hidden; i += blockDim.x * 4) {
-    const Four v = *reinterpret_cast<const Four*>(x + base + i), w = *reinterpret_cast<const Four*>(weight + i);
+#pragma unroll
+  for (int c = 0; c < kFours; ++c) {
+    const int i = (c * blockDim.x + threadIdx.x) * 4;
+    if (i >= hidden) break;
     for (int j = 0; j < 4; j += 2) {
       T* to = n + (fragments ? FragmentIndex(blockIdx.x, i + j, hidden) : base + i + j);
-      to[0] = FromFloat<T>(v.f[j] * scale * w.f[j]);
-      to[1] = FromFloat<T>(v.f[j + 1] * scale * w.f[j + 1]);
+      to[0] = FromFloat<T>(v[c].f[j] * scale * w[c].f[j]);
+      to[1] = FromFloat<T>(v[c].f[j + 1] * scale * w[c].f[j + 1]);
     }
   }
 }

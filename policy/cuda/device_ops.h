@@ -56,11 +56,12 @@ inline bool HasProducts(const Shape& s, int rows) {
   return s.half && (rows == 16 || rows == 32 || rows == 64) && s.hidden % 64 == 0 && s.mlp % 64 == 0 && s.heads * s.head_dim % 64 == 0;
 }
 // Parts that the sum over k of such a product is left in, so that every processor has some of the weights; how much of k is in one.
+// One block for each processor: a second on some would be waited for by all.
+inline constexpr int kProcessors = 132;  // of a Hopper chip; elsewhere this is only less well divided
 inline constexpr int kMaxSplits = 8;
 inline int ProductDepth(int n, int k) {
-  const int blocks = (n + 63) / 64, steps = (k + 63) / 64;
-  int wanted = (192 + blocks - 1) / blocks;
-  wanted = wanted > kMaxSplits ? kMaxSplits : wanted;
+  const int blocks = (n + 63) / 64, steps = (k + 63) / 64, fit = kProcessors / blocks;
+  const int wanted = fit < 1 ? 1 : fit > kMaxSplits ? kMaxSplits : fit;
   return (steps + wanted - 1) / wanted * 64;
 }
 inline int ProductSplits(int n, int k) { return (k + ProductDepth(n, k) - 1) / ProductDepth(n, k); }

@@ -41,6 +41,16 @@ inline int NormThreads(int hidden) {
   return threads < 64 ? 64 : threads > 512 ? 512 : threads;
 }
 
+// Groups of 16 outputs of a block that keep all processors busy until the end. What a result is does not depend on it.
+inline int BestGroups(int outputs) {
+  int best = 4, least = 1 << 30;
+  for (const int groups : {3, 4, 5, 6}) {
+    const int blocks = (outputs + 16 * groups - 1) / (16 * groups), time = (blocks + kProcessors - 1) / kProcessors * groups;
+    if (time < least) least = time, best = groups;
+  }
+  return best;
+}
+
 template <typename Stream>
 class Launcher {
  public:
@@ -59,18 +69,25 @@ class Launcher {
     });
   }
   void Product(const Shape& s, const void* w, const void* x, int rows, int n, int k, float* out) {
-    const Bf16 *weights = static_cast<const Bf16*>(w), *from = static_cast<const Bf16*>(x);
     WithTiles(rows, [&](auto tiles) {
       constexpr int kTiles = decltype(tiles)::value;
-      SWERVE_LAUNCH_WITH((ProductKernel<kTiles>), Dim3((n + 63) / 64, ProductSplits(n, k)), 128, sizeof(ProductStages<kTiles, 2>), stream_)(weights, from, n, k,
-                                                                                                                                        ProductDepth(n, k), out);
+      SWERVE_LAUNCH_WITH((ProductKernel<kTiles>), Dim3((n + 63) / 64, ProductSplits(n, k)), 256, sizeof(SplitStages<kTiles>), stream_)(
+          static_cast<const Bf16*>(w), static_cast<const Bf16*>(x), n, k, ProductDepth(n, k), out);
     });
   }
   void GatedProduct(const Shape& s, const void* w, const void* x, int rows, void* out) {
     WithTiles(rows, [&](auto tiles) {
-      constexpr int kTiles = decltype(tiles)::value;
-      SWERVE_LAUNCH_WITH((GatedProductKernel<kTiles>), Dim3((s.mlp + 63) / 64), 128, sizeof(ProductStages<kTiles, 4>), stream_)(
-          static_cast<const Bf16*>(w), static_cast<const Bf16*>(x), s.mlp, s.hidden, static_cast<Bf16*>(out));
+      auto run = [&](auto count) {
+        constexpr int kTiles = decltype(tiles)::value, kGroups = decltype(count)::value;
+        SWERVE_LAUNCH_WITH((GatedProductKernel<kTiles, kGroups>), Dim3((s.mlp + 16 * kGroups - 1) / (16 * kGroups)), 64 * kGroups, sizeof(GatedStages<kTiles, kGroups>),
+                           stream_)(static_cast<const Bf16*>(w), static_cast<const Bf16*>(x), s.mlp, s.hidden, static_cast<Bf16*>(out));
+      };
+      switch (BestGroups(s.mlp)) {
+        case 3: return run(std::integral_constant<int, 3>());
+        case 4: return run(std::integral_constant<int, 4>());
+        case 5: return run(std::integral_constant<int, 5>());
+        default: return run(std::integral_constant<int, 6>());
+      }
     });
   }
   void Place(const Shape& s, const StepRow* steps, const int32_t* tables, int rows, void* qkv, const float* parts, int splits, const void* bias, const float* frequencies,

@@ -18,6 +18,7 @@
 #include "learner/optimiser.h"
 #include "learner/restore.h"
 #include "learner/schedule.h"
+#include "policy/cuda_library.h"
 #include "policy/model.h"
 #include "policy/prompt_input.h"
 
@@ -196,7 +197,8 @@ absl::StatusOr<SftResult> TrainSft(const SftTrainOptions& options, const SftSour
   }
   try {
     torch::set_num_threads(options.threads);
-    SWERVE_ASSIGN_OR_RETURN(std::shared_ptr<Policy> policy, Policy::Load(options.model_dir, torch::Device(options.device)));
+    SWERVE_ASSIGN_OR_RETURN(const torch::Device device, OpenDevice(options.device));
+    SWERVE_ASSIGN_OR_RETURN(std::shared_ptr<Policy> policy, Policy::Load(options.model_dir, device));
     if (policy->tokenizer() == nullptr) return absl::NotFoundError(options.model_dir + "/tokenizer.json is missing");
     if (options.lora_rank != 0) {
       LoraOptions lora{.rank = options.lora_rank, .alpha = options.lora_alpha, .seed = options.seed};

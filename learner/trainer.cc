@@ -13,6 +13,7 @@
 #include "learner/optimiser.h"
 #include "learner/restore.h"
 #include "learner/schedule.h"
+#include "policy/cuda_library.h"
 #include "policy/model.h"
 
 namespace swerve {
@@ -229,13 +230,16 @@ class TorchTrainer : public Trainer {
   uint64_t optimiser_steps_ = 0;
 };
 
-absl::StatusOr<torch::ScalarType> WeightsType(const v1::RunConfig& config) {
+// What weights are kept in and what they are multiplied in. A step of AdamW is mostly smaller than bfloat16 resolves, so weights
+// that are trained stay float32; those that adapters leave frozen need not.
+struct Types {
+  torch::ScalarType weights, compute;
+};
+absl::StatusOr<Types> TypesOf(const v1::RunConfig& config) {
   const std::string& name = config.policy().dtype();
-  if (name == "float32") return torch::kFloat32;
+  if (name == "float32") return Types{torch::kFloat32, torch::kFloat32};
   if (name != "bfloat16") return absl::InvalidArgumentError(absl::StrCat("policy.dtype: '", name, "' is not float32 or bfloat16"));
-  // A step of AdamW is mostly smaller than bfloat16 resolves.
-  if (config.learner().lora_rank() == 0) return absl::InvalidArgumentError("policy.dtype: bfloat16 is for weights that adapters leave frozen; set learner.lora_rank, or float32");
-  return torch::kBFloat16;
+  return Types{config.learner().lora_rank() == 0 ? torch::kFloat32 : torch::kBFloat16, torch::kBFloat16};
 }
 
 }  // namespace
@@ -243,11 +247,11 @@ absl::StatusOr<torch::ScalarType> WeightsType(const v1::RunConfig& config) {
 absl::StatusOr<std::unique_ptr<Trainer>> CreateTrainer(const v1::RunConfig& config) {
   try {
     torch::set_num_threads(std::max(1, config.learner().threads()));
-    const torch::Device device(config.policy().device());
+    SWERVE_ASSIGN_OR_RETURN(const torch::Device device, OpenDevice(config.policy().device()));
     SWERVE_ASSIGN_OR_RETURN(const ObjectiveSettings objective, ObjectiveOf(config));
     const v1::LearnerConfig& c = config.learner();
-    SWERVE_ASSIGN_OR_RETURN(const torch::ScalarType dtype, WeightsType(config));
-    SWERVE_ASSIGN_OR_RETURN(std::shared_ptr<Policy> policy, Policy::Load(config.policy().model(), device, dtype));
+    SWERVE_ASSIGN_OR_RETURN(const Types types, TypesOf(config));
+    SWERVE_ASSIGN_OR_RETURN(std::shared_ptr<Policy> policy, Policy::Load(config.policy().model(), device, types.weights, types.compute));
     if (c.lora_rank() != 0) {
       LoraOptions lora{.rank = c.lora_rank(), .alpha = c.lora_alpha(), .seed = config.seed()};
       if (c.lora_target_modules_size() > 0) lora.targets = {c.lora_target_modules().begin(), c.lora_target_modules().end()};
@@ -257,7 +261,7 @@ absl::StatusOr<std::unique_ptr<Trainer>> CreateTrainer(const v1::RunConfig& conf
     if (objective.profile->has_kl && objective.knobs.beta != 0) {
       reference = policy;
       if (!policy->has_adapters()) {
-        SWERVE_ASSIGN_OR_RETURN(reference, Policy::Load(config.policy().model(), device, dtype));
+        SWERVE_ASSIGN_OR_RETURN(reference, Policy::Load(config.policy().model(), device, types.compute));  // frozen
         reference->FreezeVision(true);
       }
     }

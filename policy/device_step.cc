@@ -18,13 +18,8 @@ using torch::Tensor;
 
 constexpr size_t kGraphs = 3;  // rows under way may be of older weights
 
-// Rows that a step computes, whatever is active: what the kernels of products take, or a multiple of what cuBLAS likes.
-int WidthFor(int rows) {
-  for (const int width : {16, 32, 64}) {
-    if (rows <= width) return width;
-  }
-  return (rows + 15) / 16 * 16;
-}
+// Rows that a step computes, whatever is active: a number that matrix instructions divide well.
+int WidthFor(int rows) { return (rows + 15) / 16 * 16; }
 
 // The device draws from all of the distribution; a nucleus and alternatives are the host's.
 bool OnHost(const GenerateRequest& request) { return request.top_logprobs > 0 || (request.temperature > 0 && request.top_p < 1); }
@@ -33,8 +28,8 @@ bool OnHost(const GenerateRequest& request) { return request.top_logprobs > 0 ||
 
 DeviceStep::DeviceStep(const DeviceWeights& like, DeviceCache& cache, int wanted, device::DeviceOps* ops)
     : shape_(like.shape()), device_(like.head().device()), width_(WidthFor(wanted)),
-      table_stride_(static_cast<int>(2 + (like.config().text.max_positions + device::kPage - 1) / device::kPage)), own_products_(device::HasProducts(shape_, width_)),
-      ops_(ops), cache_(cache) {
+      table_stride_(static_cast<int>(2 + (like.config().text.max_positions + device::kPage - 1) / device::kPage)), ops_(ops),
+      cache_(cache) {
   const TextConfig& c = like.config().text;
   const int64_t w = width_, qkv = (c.heads + 2 * c.kv_heads) * c.head_dim;
   const torch::ScalarType type = shape_.half ? torch::kBFloat16 : torch::kFloat32, f = torch::kFloat32;
@@ -55,15 +50,7 @@ DeviceStep::DeviceStep(const DeviceWeights& like, DeviceCache& cache, int wanted
   partial_ = Room({device::PartialFloats(shape_, width_)}, f);
   arrivals_ = Room({w * c.kv_heads}, torch::kInt32);
   masses_ = Room({device::SamplePartialFloats(shape_, width_)}, f);
-  if (own_products_) {
-    int64_t most = 0;
-    for (const auto& [n, k] : {std::pair<int64_t, int64_t>{qkv, c.hidden}, {c.hidden, c.heads * c.head_dim}, {c.hidden, c.mlp}}) {
-      most = std::max<int64_t>(most, w * n * device::ProductSplits(static_cast<int>(n), static_cast<int>(k)));
-    }
-    parts_ = Room({most}, f);
-  } else {
-    gate_up_ = Room({w, 2 * c.mlp}, type);
-  }
+  gate_up_ = Room({w, 2 * c.mlp}, type);
   host_drawn_.resize(width_);
   ops_->Synchronize();
 }
@@ -78,55 +65,36 @@ std::vector<DeviceStep::Part> DeviceStep::Parts(const DeviceWeights& w) {
   const DrawRow* draws = reinterpret_cast<const DrawRow*>(input + draws_at_);
   const int32_t *cohorts = reinterpret_cast<const int32_t*>(input + cohorts_at_), *tables = tables_.data_ptr<int32_t>();
   DrawnRow* drawn = reinterpret_cast<DrawnRow*>(drawn_.data_ptr<uint8_t>());
-  float *x = x_.data_ptr<float>(), *parts = own_products_ ? parts_.data_ptr<float>() : nullptr;
-  auto splits = [this](const Tensor& m) { return own_products_ ? device::ProductSplits(static_cast<int>(m.size(0)), static_cast<int>(m.size(1))) : 0; };
-  // Into parts, or into `to`: added to the residual where that is what it goes to.
-  auto times = [=, this](const Tensor& m, const Tensor& from, void* to, bool residual) {
-    const int n = static_cast<int>(m.size(0)), k = static_cast<int>(m.size(1));
-    if (own_products_) return ops_->Product(shape_, m.data_ptr(), from.data_ptr(), width_, n, k, parts);
-    ops_->Multiply(shape_, m.data_ptr(), from.data_ptr(), to, width_, n, k, residual, residual);
+  float* x = x_.data_ptr<float>();
+  auto times = [this](const Tensor& m, const Tensor& from, void* to, bool wide, bool add) {
+    ops_->Multiply(shape_, m.data_ptr(), from.data_ptr(), to, width_, static_cast<int>(m.size(0)), static_cast<int>(m.size(1)), wide, add);
   };
-  // `before`: the matrix whose product is still to be added to the residual.
-  auto norm = [=, this](const Tensor& weight, const Tensor* before, bool fragments) {
-    ops_->RmsNorm(shape_, x, parts, before == nullptr ? 0 : splits(*before), weight.data_ptr<float>(), width_, fragments, n_.data_ptr());
-  };
+  auto norm = [this, x](const Tensor& weight) { ops_->RmsNorm(shape_, x, weight.data_ptr<float>(), width_, n_.data_ptr()); };
   auto layer = [&w](int l) -> const DeviceWeights::Layer& { return w.layers()[l]; };
-  const int last = static_cast<int>(w.layers().size()) - 1;
-  std::vector<Part> all = {
+  return {
       {"embed", [=, this, &w](int) { ops_->Embed(shape_, steps, width_, w.embedding().data_ptr(), x); }, false},
-      {"norm1", [=, this](int l) { norm(layer(l).norm1, l == 0 ? nullptr : &layer(l - 1).down, own_products_); }},
-      {"qkv", [=, this](int l) { times(layer(l).qkv, n_, qkv_.data_ptr(), false); }},
+      {"norm1", [=](int l) { norm(layer(l).norm1); }},
+      {"qkv", [=, this](int l) { times(layer(l).qkv, n_, qkv_.data_ptr(), false, false); }},
       {"place",
        [=, this](int l) {
          const Tensor& bias = layer(l).qkv_bias;
-         ops_->Place(shape_, steps, tables, width_, qkv_.data_ptr(), parts, splits(layer(l).qkv), bias.defined() ? bias.data_ptr() : nullptr,
-                     frequencies_.data_ptr<float>(), cache_.keys(l).data_ptr(), cache_.values(l).data_ptr());
+         ops_->Place(shape_, steps, tables, width_, qkv_.data_ptr(), bias.defined() ? bias.data_ptr() : nullptr, frequencies_.data_ptr<float>(), cache_.keys(l).data_ptr(),
+                     cache_.values(l).data_ptr());
        }},
       {"attend",
        [=, this](int l) {
-         ops_->Attend(shape_, steps, tables, cohorts, width_, qkv_.data_ptr(), cache_.keys(l).data_ptr(), cache_.values(l).data_ptr(), layer(l).gate_up.data_ptr(),
-                      static_cast<int64_t>(layer(l).gate_up.nbytes()), partial_.data_ptr<float>(), arrivals_.data_ptr<int32_t>(), attention_.data_ptr());
+         ops_->Attend(shape_, steps, tables, cohorts, width_, qkv_.data_ptr(), cache_.keys(l).data_ptr(), cache_.values(l).data_ptr(), partial_.data_ptr<float>(),
+                      arrivals_.data_ptr<int32_t>(), attention_.data_ptr());
        }},
-      {"o", [=, this](int l) { times(layer(l).o, attention_, x, true); }},
-      {"norm2", [=, this](int l) { norm(layer(l).norm2, &layer(l).o, own_products_); }}};
-  if (own_products_) {
-    all.push_back({"gate_up", [=, this](int l) { ops_->GatedProduct(shape_, layer(l).gate_up.data_ptr(), n_.data_ptr(), width_, gated_.data_ptr()); }});
-  } else {
-    all.push_back({"gate_up", [=, this](int l) { times(layer(l).gate_up, n_, gate_up_.data_ptr(), false); }});
-    all.push_back({"swiglu", [=, this](int) { ops_->Swiglu(shape_, gate_up_.data_ptr(), width_, gated_.data_ptr()); }});
-  }
-  all.push_back({"down", [=, this](int l) { times(layer(l).down, gated_, x, true); }});
-  all.push_back({"final_norm", [=, &w](int) { norm(w.norm(), &layer(last).down, false); }, false});
-  all.push_back({"head",
-                 [=, this, &w](int) {
-                   const Tensor& m = w.head();
-                   ops_->Multiply(shape_, m.data_ptr(), n_.data_ptr(), logits_.data_ptr(), width_, static_cast<int>(m.size(0)), static_cast<int>(m.size(1)), true, false);
-                 },
-                 false});
-  all.push_back({"sample",
-                 [=, this](int) { ops_->Sample(shape_, draws, width_, logits_.data_ptr<float>(), shape_.vocab, masses_.data_ptr<float>(), drawn); },
-                 false});
-  return all;
+      {"o", [=, this](int l) { times(layer(l).o, attention_, x, true, true); }},
+      {"norm2", [=](int l) { norm(layer(l).norm2); }},
+      {"gate_up", [=, this](int l) { times(layer(l).gate_up, n_, gate_up_.data_ptr(), false, false); }},
+      {"swiglu", [=, this](int) { ops_->Swiglu(shape_, gate_up_.data_ptr(), width_, gated_.data_ptr()); }},
+      {"down", [=, this](int l) { times(layer(l).down, gated_, x, true, true); }},
+      {"final_norm", [=, &w](int) { norm(w.norm()); }, false},
+      {"head", [=, this, &w](int) { times(w.head(), n_, logits_.data_ptr(), true, false); }, false},
+      {"sample", [=, this](int) { ops_->Sample(shape_, draws, width_, logits_.data_ptr<float>(), shape_.vocab, masses_.data_ptr<float>(), drawn); }, false},
+  };
 }
 
 void DeviceStep::Compute(const DeviceWeights& w) {

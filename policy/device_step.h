@@ -62,7 +62,6 @@ class DeviceStep {
   const device::Shape shape_;
   const torch::Device device_;
   const int width_, table_stride_;
-  const bool own_products_;  // device::HasProducts
   device::DeviceOps* const ops_;
   DeviceCache& cache_;
   // What a step is told, in one piece: StepRow, DrawRow, cohorts; `width` of each.
@@ -70,7 +69,7 @@ class DeviceStep {
   torch::Tensor input_;
   int64_t draws_at_ = 0, cohorts_at_ = 0;
   torch::Tensor tables_, drawn_, frequencies_;
-  torch::Tensor x_, n_, qkv_, attention_, gate_up_, gated_, logits_, partial_, arrivals_, masses_, parts_;
+  torch::Tensor x_, n_, qkv_, attention_, gate_up_, gated_, logits_, partial_, arrivals_, masses_;
   std::vector<device::DrawnRow> host_drawn_;
   std::vector<float> row_, scratch_;
   std::list<Recorded> graphs_;  // of the weights used last, most recent first

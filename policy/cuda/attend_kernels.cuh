@@ -7,7 +7,6 @@
 #include <cstdint>
 
 #include "policy/cuda/decode_kernels.cuh"
-#include "policy/cuda/fragments.cuh"
 #include "policy/cuda/warp_ops.cuh"
 
 namespace swerve::device {
@@ -89,6 +88,10 @@ __device__ inline void WeighKeys(Queries<D>* q, float (*scores)[4]) {
 #pragma unroll
     for (int i = 0; i < D / 8; ++i) q->mixed[i][2 * r] *= shrink, q->mixed[i][2 * r + 1] *= shrink;
   }
+}
+
+__device__ inline uint32_t Pair(float first, float second) {
+  return static_cast<uint32_t>(FromFloat<Bf16>(first).bits) | static_cast<uint32_t>(FromFloat<Bf16>(second).bits) << 16;
 }
 
 // values: kKeys rows of D + 8 elements in shared memory.
@@ -248,19 +251,10 @@ __device__ inline void AttendCohort(const StepRow* steps, const int32_t* tables,
   if (active) pairs.Tell(z, q, part, partial);
 }
 
-// Grid (kPromptParts, key heads, ⌈width / kOwnRows⌉ + kCohortBlocks + kAheadBlocks), 128 threads. The first blocks: four rows, a warp each,
+// Grid (kPromptParts, key heads, ⌈width / kOwnRows⌉ + kCohortBlocks), 128 threads. The first blocks: four rows, a warp each,
 // over a part of their own tokens. The next: cohorts (rows of one prompt) over a part of the prompt. CombineKernel puts the parts together.
 inline constexpr int kCohortBlocks = 16;                        // cohorts beside each other; more take turns
 inline constexpr int kOwnRows = 4 * kPromptParts / kOwnParts;  // rows of the blocks of one z
-inline constexpr int kAheadBlocks = 8;                         // of z, that bring weights of the products to come near
-inline constexpr int64_t kAheadBytes = int64_t{24} << 20;      // of them: half a Hopper chip's cache
-
-// Memory is idle while attention waits for its few keys.
-__device__ inline void BringNear(const void* from, int64_t bytes) {
-  const int64_t all = static_cast<int64_t>(kAheadBlocks) * gridDim.y * gridDim.x * blockDim.x;
-  const int64_t mine = ((static_cast<int64_t>(gridDim.z - 1 - blockIdx.z) * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x) * blockDim.x + threadIdx.x;
-  for (int64_t at = mine * 128; at < bytes; at += all * 128) PrefetchLine(static_cast<const char*>(from) + at);
-}
 
 template <int D>
 union AttendShare {
@@ -270,16 +264,11 @@ union AttendShare {
 
 template <int D>
 __global__ void __launch_bounds__(128) AttendCohortsKernel(const StepRow* steps, const int32_t* tables, const int32_t* cohorts, const Bf16* qkv, const Bf16* keys,
-                                                           const Bf16* values, AttendSizesOf z, const void* ahead, int64_t ahead_bytes, float* partial) {
+                                                           const Bf16* values, AttendSizesOf z, float* partial) {
   alignas(16) __shared__ AttendShare<D> share;
   __shared__ int32_t rows[kCohortRows];
   LetNextBegin();
   const int warp = threadIdx.x / 32, key_head = blockIdx.y;
-  if (blockIdx.z >= gridDim.z - kAheadBlocks) {
-    BringNear(ahead, ahead_bytes);
-    WaitForLast();
-    return;
-  }
   const int slot = static_cast<int>(blockIdx.z) - (z.width + kOwnRows - 1) / kOwnRows;
   if (slot < 0) {
     const int part = blockIdx.x % kOwnParts, own = blockIdx.z * kOwnRows + blockIdx.x / kOwnParts * 4 + warp;
@@ -310,9 +299,9 @@ __global__ void __launch_bounds__(128) AttendCohortsKernel(const StepRow* steps,
   }
 }
 
-// Grid (heads, rows), D threads: a query's parts put together; out [rows, heads · D], in the order of FragmentIndex where `fragments`.
+// Grid (heads, rows), D threads: a query's parts put together; out [rows, heads · D].
 template <int D>
-__global__ void CombineKernel(const StepRow* steps, const float* partial, bool fragments, Bf16* out) {
+__global__ void CombineKernel(const StepRow* steps, const float* partial, Bf16* out) {
   LetNextBegin();
   const bool active = steps[blockIdx.y].token >= 0;
   WaitForLast();
@@ -332,8 +321,7 @@ __global__ void CombineKernel(const StepRow* steps, const float* partial, bool f
     sum += tops[s] == -INFINITY ? 0 : w * sums[s];
     all += tops[s] == -INFINITY ? 0 : w * mixed[s];
   }
-  const int column = blockIdx.x * D + threadIdx.x;
-  out[fragments ? FragmentIndex(blockIdx.y, column, gridDim.x * D) : query * D + threadIdx.x] = FromFloat<Bf16>(all / sum);
+  out[query * D + threadIdx.x] = FromFloat<Bf16>(all / sum);
 }
 
 }  // namespace swerve::device

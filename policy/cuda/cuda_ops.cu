@@ -7,7 +7,7 @@
 
 // A launch's arguments come in a second pair of parentheses, as a kernel's do.
 using Dim3 = dim3;
-#define SWERVE_LAUNCH_WITH(kernel, grid, threads, bytes, stream) [&](auto... arguments) { swerve::device::LaunchOn(stream, kernel, grid, threads, bytes, arguments...); }
+#define SWERVE_LAUNCH(kernel, grid, threads, stream) [&](auto... arguments) { swerve::device::LaunchOn(stream, kernel, grid, threads, arguments...); }
 
 namespace swerve::device {
 
@@ -17,15 +17,13 @@ struct ChainedStream {
 };
 
 template <typename... Parameters, typename... Arguments>
-void LaunchOn(const ChainedStream& on, void (*kernel)(Parameters...), dim3 grid, int threads, size_t shared, Arguments... arguments) {
-  if (shared > (48 << 10)) cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
+void LaunchOn(const ChainedStream& on, void (*kernel)(Parameters...), dim3 grid, int threads, Arguments... arguments) {
   cudaLaunchAttribute attribute = {};
   attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   attribute.val.programmaticStreamSerializationAllowed = 1;
   cudaLaunchConfig_t config = {};
   config.gridDim = grid;
   config.blockDim = dim3(threads);
-  config.dynamicSmemBytes = shared;
   config.stream = on.stream;
   config.attrs = &attribute;
   config.numAttrs = on.early ? 1 : 0;
@@ -128,26 +126,18 @@ class CudaOps : public DeviceOps {
     launch_->Embed(s, steps, rows, embedding, x);
     Launched("embedding");
   }
-  void Product(const Shape& s, const void* w, const void* x, int rows, int n, int k, float* out) override {
-    launch_->Product(s, w, x, rows, n, k, out);
-    Launched("a product");
-  }
-  void GatedProduct(const Shape& s, const void* w, const void* x, int rows, void* out) override {
-    launch_->GatedProduct(s, w, x, rows, out);
-    Launched("a product");
-  }
-  void RmsNorm(const Shape& s, float* x, const float* parts, int splits, const float* weight, int rows, bool fragments, void* n) override {
-    launch_->RmsNorm(s, x, parts, splits, weight, rows, fragments, n);
+  void RmsNorm(const Shape& s, const float* x, const float* weight, int rows, void* n) override {
+    launch_->RmsNorm(s, x, weight, rows, n);
     Launched("a norm");
   }
-  void Place(const Shape& s, const StepRow* steps, const int32_t* tables, int rows, void* qkv, const float* parts, int splits, const void* bias, const float* frequencies,
-             void* keys, void* values) override {
-    launch_->Place(s, steps, tables, rows, qkv, parts, splits, bias, frequencies, keys, values);
+  void Place(const Shape& s, const StepRow* steps, const int32_t* tables, int rows, void* qkv, const void* bias, const float* frequencies, void* keys,
+             void* values) override {
+    launch_->Place(s, steps, tables, rows, qkv, bias, frequencies, keys, values);
     Launched("rotation");
   }
   void Attend(const Shape& s, const StepRow* steps, const int32_t* tables, const int32_t* cohorts, int rows, const void* qkv, const void* keys, const void* values,
-              const void* ahead, int64_t ahead_bytes, float* partial, int32_t* arrivals, void* out) override {
-    launch_->Attend(s, steps, tables, cohorts, rows, qkv, keys, values, ahead, ahead_bytes, partial, arrivals, out);
+              float* partial, int32_t* arrivals, void* out) override {
+    launch_->Attend(s, steps, tables, cohorts, rows, qkv, keys, values, partial, arrivals, out);
     Launched("attention");
   }
   void Swiglu(const Shape& s, const void* gate_up, int rows, void* out) override {

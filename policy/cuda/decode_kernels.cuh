@@ -8,7 +8,6 @@
 #include <cstdint>
 
 #include "policy/cuda/device_ops.h"
-#include "policy/cuda/fragments.cuh"
 #include "policy/cuda/numbers.cuh"
 #include "policy/cuda/warp_ops.cuh"
 
@@ -41,26 +40,13 @@ __global__ void EmbedKernel(const StepRow* steps, const T* embedding, int hidden
   }
 }
 
-// The sum of the parts of a product that four neighbours are in, in their order.
-__device__ inline void AddParts(const float* parts, int64_t apart, int splits, Four* v) {
-  Four part[kMaxSplits];
-#pragma unroll
-  for (int s = 0; s < kMaxSplits; ++s) {
-    if (s < splits) part[s] = *reinterpret_cast<const Four*>(parts + s * apart);
-  }
-#pragma unroll
-  for (int s = 0; s < kMaxSplits; ++s) {
-    for (int j = 0; j < 4 && s < splits; ++j) v->f[j] += part[s].f[j];
-  }
-}
-
-// Block (row), at most 512 threads; hidden a multiple of 4. n in the order of FragmentIndex where `fragments`.
+// Block (row), at most 512 threads; hidden a multiple of 4.
 template <typename T>
-__global__ void RmsNormKernel(float* x, const float* added, int splits, const float* weight, int hidden, float eps, bool fragments, T* n) {
+__global__ void RmsNormKernel(const float* x, const float* weight, int hidden, float eps, T* n) {
   constexpr int kFours = 4;  // of a thread: up to 8192 columns
   __shared__ float sums[16];
   LetNextBegin();
-  const int64_t base = static_cast<int64_t>(blockIdx.x) * hidden, apart = static_cast<int64_t>(gridDim.x) * hidden;
+  const int64_t base = static_cast<int64_t>(blockIdx.x) * hidden;
   Four v[kFours], w[kFours];
 #pragma unroll
   for (int c = 0; c < kFours; ++c) {
@@ -74,8 +60,6 @@ __global__ void RmsNormKernel(float* x, const float* added, int splits, const fl
     const int i = (c * blockDim.x + threadIdx.x) * 4;
     if (i >= hidden) break;
     v[c] = *reinterpret_cast<const Four*>(x + base + i);
-    AddParts(added + base + i, apart, splits, &v[c]);
-    if (splits > 0) *reinterpret_cast<Four*>(x + base + i) = v[c];
     for (int j = 0; j < 4; ++j) sum += v[c].f[j] * v[c].f[j];
   }
   sum = WarpSum(sum);
@@ -88,39 +72,24 @@ __global__ void RmsNormKernel(float* x, const float* added, int splits, const fl
   for (int c = 0; c < kFours; ++c) {
     const int i = (c * blockDim.x + threadIdx.x) * 4;
     if (i >= hidden) break;
-    for (int j = 0; j < 4; j += 2) {
-      T* to = n + (fragments ? FragmentIndex(blockIdx.x, i + j, hidden) : base + i + j);
-      to[0] = FromFloat<T>(v[c].f[j] * scale * w[c].f[j]);
-      to[1] = FromFloat<T>(v[c].f[j + 1] * scale * w[c].f[j + 1]);
-    }
+    for (int j = 0; j < 4; ++j) n[base + i + j] = FromFloat<T>(v[c].f[j] * scale * w[c].f[j]);
   }
 }
 
 // Grid (rows, parts of a row), any size: a thread rotates one pair, or copies a value's pair.
 template <typename T>
-__global__ void PlaceKernel(const StepRow* steps, const int32_t* tables, T* qkv, const float* added, int splits, const T* bias, const float* frequencies, int heads,
-                            int kv_heads, int d, T* keys, T* values) {
+__global__ void PlaceKernel(const StepRow* steps, const int32_t* tables, T* qkv, const T* bias, const float* frequencies, int heads, int kv_heads, int d, T* keys, T* values) {
   LetNextBegin();
   const StepRow row = steps[blockIdx.x];
   const int64_t slot = row.token < 0 ? 0 : SlotOf(row, tables, row.prompt + row.own);
   WaitForLast();
   if (row.token < 0) return;
   const int half = d / 2, all = heads + 2 * kv_heads;
-  const int64_t base = static_cast<int64_t>(blockIdx.x) * all * d, apart = static_cast<int64_t>(gridDim.x) * all * d;
+  const int64_t base = static_cast<int64_t>(blockIdx.x) * all * d;
   const int i = blockIdx.y * blockDim.x + threadIdx.x;
   if (i >= all * half) return;
   const int head = i / half, j = i % half, at = head * d + j;
-  float a = 0, b = 0;
-  if (splits == 0) a = ToFloat(qkv[base + at]), b = ToFloat(qkv[base + at + half]);
-  float parts[kMaxSplits][2];
-#pragma unroll
-  for (int s = 0; s < kMaxSplits; ++s) {
-    if (s < splits) parts[s][0] = added[s * apart + base + at], parts[s][1] = added[s * apart + base + at + half];
-  }
-#pragma unroll
-  for (int s = 0; s < kMaxSplits; ++s) {
-    if (s < splits) a += parts[s][0], b += parts[s][1];
-  }
+  float a = ToFloat(qkv[base + at]), b = ToFloat(qkv[base + at + half]);
   if (bias != nullptr) a += ToFloat(bias[at]), b += ToFloat(bias[at + half]);
   // As the product with its bias is rounded in training.
   a = ToFloat(FromFloat<T>(a)), b = ToFloat(FromFloat<T>(b));

@@ -50,22 +50,6 @@ struct Shape {
 // How many rows of one prompt attend over it together.
 inline int CohortRows(const Shape& s) { return kCohortRows / (s.heads / s.kv_heads); }
 
-// Whether products go by kernels of our own, which leave sums in parts and want their rows in the order of FragmentIndex
-// (fragments.cuh): bfloat16, this many rows, sizes that the steps fit. Else by cuBLAS, and all rows lie as usual.
-inline bool HasProducts(const Shape& s, int rows) {
-  return s.half && (rows == 16 || rows == 32 || rows == 64) && s.hidden % 64 == 0 && s.mlp % 64 == 0 && s.heads * s.head_dim % 64 == 0;
-}
-// Parts that the sum over k of such a product is left in, so that every processor has some of the weights; how much of k is in one.
-// One block for each processor: a second on some would be waited for by all.
-inline constexpr int kProcessors = 132;  // of a Hopper chip; elsewhere this is only less well divided
-inline constexpr int kMaxSplits = 8;
-inline int ProductDepth(int n, int k) {
-  const int blocks = (n + 63) / 64, steps = (k + 63) / 64, fit = kProcessors / blocks;
-  const int wanted = fit < 1 ? 1 : fit > kMaxSplits ? kMaxSplits : fit;
-  return (steps + wanted - 1) / wanted * 64;
-}
-inline int ProductSplits(int n, int k) { return (k + ProductDepth(n, k) - 1) / ProductDepth(n, k); }
-
 class DeviceOps {
  public:
   class Graph {
@@ -85,27 +69,20 @@ class DeviceOps {
   // y[rows, n] (+)= x[rows, k] · w[n, k]ᵀ; y is float with `wide`, else as Shape::half says.
   virtual void Multiply(const Shape& shape, const void* w, const void* x, void* y, int rows, int n, int k, bool wide, bool add) = 0;
 
-  // The same where HasProducts, for exactly `rows` rows: out [ProductSplits(n, k), rows, n] float, parts of the sum.
-  virtual void Product(const Shape& shape, const void* w, const void* x, int rows, int n, int k, float* out) = 0;
-  // out [rows, mlp] = silu(x · gateᵀ) · (x · upᵀ), likewise, in the order of FragmentIndex too.
-  virtual void GatedProduct(const Shape& shape, const void* gate_up, const void* x, int rows, void* out) = 0;
-
   // x[i] = embedding of row i's token.
   virtual void Embed(const Shape& shape, const StepRow* steps, int rows, const void* embedding, float* x) = 0;
-  // x += the `splits` parts of a product (0: none); n = x / rms(x) · weight, in the order of
-  // FragmentIndex where `fragments`.
-  virtual void RmsNorm(const Shape& shape, float* x, const float* parts, int splits, const float* weight, int rows, bool fragments, void* n) = 0;
-  // Adds `bias` (null: none) to qkv [rows, (heads + 2 kv_heads) · d], which is the sum of `splits` parts where there are any; rotates
-  // queries and keys by `frequencies` [d / 2]; leaves queries in qkv and puts keys and values into the layer's cache
-  // [slots, kv_heads, d].
-  virtual void Place(const Shape& shape, const StepRow* steps, const int32_t* tables, int rows, void* qkv, const float* parts, int splits, const void* bias,
-                     const float* frequencies, void* keys, void* values) = 0;
-  // out [rows, heads · d], in the order of FragmentIndex where HasProducts: attention of each row's query over its prompt and its own tokens, this one included. `cohorts` [3, rows]:
+  // n = x / rms(x) · weight.
+  virtual void RmsNorm(const Shape& shape, const float* x, const float* weight, int rows, void* n) = 0;
+  // Adds `bias` (null: none) to qkv [rows, (heads + 2 kv_heads) · d], rotates queries and keys by `frequencies` [d / 2], leaves queries
+  // in qkv and puts keys and values into the layer's cache [slots, kv_heads, d].
+  virtual void Place(const Shape& shape, const StepRow* steps, const int32_t* tables, int rows, void* qkv, const void* bias, const float* frequencies, void* keys,
+                     void* values) = 0;
+  // out [rows, heads · d]: attention of each row's query over its prompt and its own tokens, this one included. `cohorts` [3, rows]:
   // rows in order of their prompts; where in that order the rows of each cohort begin, which share a prompt; how many they are,
   // at most CohortRows, 0 beyond the last. `partial`: room of PartialFloats(shape, rows); `arrivals`: rows · kv_heads zeros, zero
-  // again afterwards. `ahead`: weights that are needed soon; some of them are brought into the cache meanwhile.
+  // again afterwards.
   virtual void Attend(const Shape& shape, const StepRow* steps, const int32_t* tables, const int32_t* cohorts, int rows, const void* qkv, const void* keys,
-                      const void* values, const void* ahead, int64_t ahead_bytes, float* partial, int32_t* arrivals, void* out) = 0;
+                      const void* values, float* partial, int32_t* arrivals, void* out) = 0;
   // out [rows, mlp] = silu(gate) · up of gate_up [rows, 2 · mlp].
   virtual void Swiglu(const Shape& shape, const void* gate_up, int rows, void* out) = 0;
   // Draws from logits [·, stride]. `partial`: room of SamplePartialFloats(shape, rows).

@@ -1,5 +1,5 @@
-// How the kernels of decoding are launched, the same on a device and where tests run them on the CPU. SWERVE_LAUNCH_WITH(kernel,
-// grid, threads, bytes of dynamic shared memory, stream)(arguments…) is the one thing that differs.
+// How the kernels of decoding are launched, the same on a device and where tests run them on the CPU. SWERVE_LAUNCH(kernel,
+// grid, threads, stream)(arguments…) is the one thing that differs.
 #ifndef SWERVE_POLICY_CUDA_LAUNCH_CUH_
 #define SWERVE_POLICY_CUDA_LAUNCH_CUH_
 
@@ -8,9 +8,6 @@
 
 #include "policy/cuda/attend_kernels.cuh"
 #include "policy/cuda/decode_kernels.cuh"
-#include "policy/cuda/product_kernels.cuh"
-
-#define SWERVE_LAUNCH(kernel, grid, threads, stream) SWERVE_LAUNCH_WITH(kernel, grid, threads, 0, stream)
 
 namespace swerve::device {
 
@@ -24,31 +21,10 @@ void WithType(const Shape& shape, const Body& body) {
   }
 }
 
-// Calls body with the rows' number of sixteens, a constant.
-template <typename Body>
-void WithTiles(int rows, const Body& body) {
-  switch (rows) {
-    case 16: return body(std::integral_constant<int, 1>());
-    case 32: return body(std::integral_constant<int, 2>());
-    case 64: return body(std::integral_constant<int, 4>());
-    default: throw std::runtime_error("rows are not 16, 32 or 64");
-  }
-}
-
 // A thread for each four of a row, where a block takes so many.
 inline int NormThreads(int hidden) {
   const int threads = (hidden / 4 + 31) / 32 * 32;
   return threads < 64 ? 64 : threads > 512 ? 512 : threads;
-}
-
-// Groups of 16 outputs of a block that keep all processors busy until the end. What a result is does not depend on it.
-inline int BestGroups(int outputs) {
-  int best = 4, least = 1 << 30;
-  for (const int groups : {3, 4, 5, 6}) {
-    const int blocks = (outputs + 16 * groups - 1) / (16 * groups), time = (blocks + kProcessors - 1) / kProcessors * groups;
-    if (time < least) least = time, best = groups;
-  }
-  return best;
 }
 
 template <typename Stream>
@@ -62,58 +38,35 @@ class Launcher {
       SWERVE_LAUNCH((EmbedKernel<T>), Dim3(rows), 256, stream_)(steps, static_cast<const T*>(embedding), s.hidden, x);
     });
   }
-  void RmsNorm(const Shape& s, float* x, const float* parts, int splits, const float* weight, int rows, bool fragments, void* n) {
+  void RmsNorm(const Shape& s, const float* x, const float* weight, int rows, void* n) {
     WithType(s, [&](auto t) {
       using T = decltype(t);
-      SWERVE_LAUNCH((RmsNormKernel<T>), Dim3(rows), NormThreads(s.hidden), stream_)(x, parts, splits, weight, s.hidden, s.eps, fragments, static_cast<T*>(n));
+      SWERVE_LAUNCH((RmsNormKernel<T>), Dim3(rows), NormThreads(s.hidden), stream_)(x, weight, s.hidden, s.eps, static_cast<T*>(n));
     });
   }
-  void Product(const Shape& s, const void* w, const void* x, int rows, int n, int k, float* out) {
-    WithTiles(rows, [&](auto tiles) {
-      constexpr int kTiles = decltype(tiles)::value;
-      SWERVE_LAUNCH_WITH((ProductKernel<kTiles>), Dim3((n + 63) / 64, ProductSplits(n, k)), 256, sizeof(SplitStages<kTiles>), stream_)(
-          static_cast<const Bf16*>(w), static_cast<const Bf16*>(x), n, k, ProductDepth(n, k), out);
-    });
-  }
-  void GatedProduct(const Shape& s, const void* w, const void* x, int rows, void* out) {
-    WithTiles(rows, [&](auto tiles) {
-      auto run = [&](auto count) {
-        constexpr int kTiles = decltype(tiles)::value, kGroups = decltype(count)::value;
-        SWERVE_LAUNCH_WITH((GatedProductKernel<kTiles, kGroups>), Dim3((s.mlp + 16 * kGroups - 1) / (16 * kGroups)), 64 * kGroups, sizeof(GatedStages<kTiles, kGroups>),
-                           stream_)(static_cast<const Bf16*>(w), static_cast<const Bf16*>(x), s.mlp, s.hidden, static_cast<Bf16*>(out));
-      };
-      switch (BestGroups(s.mlp)) {
-        case 3: return run(std::integral_constant<int, 3>());
-        case 4: return run(std::integral_constant<int, 4>());
-        case 5: return run(std::integral_constant<int, 5>());
-        default: return run(std::integral_constant<int, 6>());
-      }
-    });
-  }
-  void Place(const Shape& s, const StepRow* steps, const int32_t* tables, int rows, void* qkv, const float* parts, int splits, const void* bias, const float* frequencies,
-             void* keys, void* values) {
+  void Place(const Shape& s, const StepRow* steps, const int32_t* tables, int rows, void* qkv, const void* bias, const float* frequencies, void* keys,
+             void* values) {
     WithType(s, [&](auto t) {
       using T = decltype(t);
       const int pairs = (s.heads + 2 * s.kv_heads) * s.head_dim / 2;
-      SWERVE_LAUNCH((PlaceKernel<T>), Dim3(rows, (pairs + 255) / 256), 256, stream_)(steps, tables, static_cast<T*>(qkv), parts, splits, static_cast<const T*>(bias),
+      SWERVE_LAUNCH((PlaceKernel<T>), Dim3(rows, (pairs + 255) / 256), 256, stream_)(steps, tables, static_cast<T*>(qkv), static_cast<const T*>(bias),
                                                                                      frequencies, s.heads, s.kv_heads, s.head_dim, static_cast<T*>(keys),
                                                                                      static_cast<T*>(values));
     });
   }
   void Attend(const Shape& s, const StepRow* steps, const int32_t* tables, const int32_t* cohorts, int rows, const void* qkv, const void* keys, const void* values,
-              const void* ahead, int64_t ahead_bytes, float* partial, int32_t* arrivals, void* out) {
+              float* partial, int32_t* arrivals, void* out) {
     auto whole = [&](auto kernel) {
       SWERVE_LAUNCH(kernel, Dim3(kSplits, s.kv_heads, rows), 128, stream_)(steps, tables, static_cast<const float*>(qkv), static_cast<const float*>(keys),
                                                                            static_cast<const float*>(values), s.heads, s.kv_heads, partial, arrivals,
                                                                            static_cast<float*>(out));
     };
     auto half = [&](auto kernel) {
-      SWERVE_LAUNCH(kernel, Dim3(kPromptParts, s.kv_heads, kCohortBlocks + (rows + kOwnRows - 1) / kOwnRows + kAheadBlocks), 128, stream_)(steps, tables, cohorts, static_cast<const Bf16*>(qkv),
+      SWERVE_LAUNCH(kernel, Dim3(kPromptParts, s.kv_heads, kCohortBlocks + (rows + kOwnRows - 1) / kOwnRows), 128, stream_)(steps, tables, cohorts, static_cast<const Bf16*>(qkv),
                                                                                                  static_cast<const Bf16*>(keys), static_cast<const Bf16*>(values),
-                                                                                                 AttendSizesOf{s.heads, s.kv_heads, rows}, ahead,
-                                                                                                 ahead_bytes < kAheadBytes ? ahead_bytes : kAheadBytes, partial);
+                                                                                                 AttendSizesOf{s.heads, s.kv_heads, rows}, partial);
     };
-    auto combine = [&](auto kernel) { SWERVE_LAUNCH(kernel, Dim3(s.heads, rows), s.head_dim, stream_)(steps, partial, HasProducts(s, rows), static_cast<Bf16*>(out)); };
+    auto combine = [&](auto kernel) { SWERVE_LAUNCH(kernel, Dim3(s.heads, rows), s.head_dim, stream_)(steps, partial, static_cast<Bf16*>(out)); };
     switch (s.head_dim) {
       case 32: return s.half ? (half(AttendCohortsKernel<32>), combine(CombineKernel<32>)) : whole(AttendKernel<float, 32>);
       case 64: return s.half ? (half(AttendCohortsKernel<64>), combine(CombineKernel<64>)) : whole(AttendKernel<float, 64>);

@@ -10,9 +10,6 @@
 
 #ifdef __CUDACC__
 
-// The block's dynamic shared memory, of the size it was launched with.
-#define SWERVE_DYNAMIC_SHARED(name) extern __shared__ __align__(128) unsigned char name[]
-
 namespace swerve::device {
 
 // c [16, 8] += a [16, 16] · b [16, 8]. A lane is 4 · g + t. c: rows g, g, g + 8, g + 8 of columns 2t, 2t + 1, 2t, 2t + 1. a: pairs of
@@ -41,9 +38,6 @@ template <int kLeft>
 __device__ inline void WaitCopies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kLeft) : "memory");
 }
-
-// Asks for a line of 128 bytes in the second cache.
-__device__ inline void PrefetchLine(const void* at) { asm volatile("prefetch.global.L2 [%0];" ::"l"(at)); }
 
 // Lets the next kernel of the stream begin as soon as there is room; it waits for this one where it says so.
 __device__ inline void LetNextBegin() {

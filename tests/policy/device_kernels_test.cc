@@ -8,9 +8,6 @@
 #include <vector>
 
 #include "base/random.h"
-#include "tests/testing/cuda_on_cpu.h"
-
-#include "policy/cuda/fragments.cuh"
 #include "tests/testing/emulated_ops.h"
 
 namespace swerve {
@@ -58,15 +55,6 @@ struct Case {
   std::vector<std::pair<int, int>> lengths;  // of prompts and own tokens
   int together = 1;                          // rows that share a prompt, the first's
 };
-
-// Rows as products take them.
-Buffer Fragments(const Buffer& x, int rows, int k) {
-  Buffer out(true, x.size());
-  for (int r = 0; r < rows; ++r) {
-    for (int i = 0; i < k; ++i) out.Set(device::FragmentIndex(r, i, k), x.at(static_cast<size_t>(r) * k + i));
-  }
-  return out;
-}
 
 class Attention : public testing::TestWithParam<Case> {};
 
@@ -120,7 +108,7 @@ TEST_P(Attention, EqualsPlainSumsOverPagesInAnyOrder) {
   std::vector<int32_t> arrivals(static_cast<size_t>(rows) * s.kv_heads);
   auto ops = EmulatedOps();
   for (int again = 0; again < 2; ++again) {  // arrivals are ready for the next step
-    ops->Attend(s, steps.data(), tables.data(), cohorts.data(), rows, qkv.data(), keys.data(), values.data(), nullptr, 0, partial.data(), arrivals.data(), out.data());
+    ops->Attend(s, steps.data(), tables.data(), cohorts.data(), rows, qkv.data(), keys.data(), values.data(), partial.data(), arrivals.data(), out.data());
   }
   const double tolerance = s.half ? 0.02 : 2e-6;  // bf16 keeps 8 bits
   for (int r = 0; r < rows; ++r) {
@@ -138,9 +126,7 @@ TEST_P(Attention, EqualsPlainSumsOverPagesInAnyOrder) {
       for (int t = 0; t < length; ++t) {
         for (int j = 0; j < d; ++j) mixed[j] += weights[t] / sum * values.at(base(t) + j);
       }
-      const bool fragments = device::HasProducts(s, rows);
-      auto got = [&](int j) { return out.at(fragments ? device::FragmentIndex(r, h * d + j, s.heads * d) : (static_cast<size_t>(r) * s.heads + h) * d + j); };
-      for (int j = 0; j < d; ++j) ASSERT_NEAR(got(j), mixed[j], tolerance) << r << " " << h << " " << j;
+      for (int j = 0; j < d; ++j) ASSERT_NEAR(out.at((static_cast<size_t>(r) * s.heads + h) * d + j), mixed[j], tolerance) << r << " " << h << " " << j;
     }
   }
 }
@@ -162,62 +148,6 @@ INSTANTIATE_TEST_SUITE_P(Shapes, Attention, testing::Values(
     Case{{true, 0, 20, 1, 64}, {{33, 40}, {80, 1}}},
     Case{{true, 0, 2, 2, 32}, {{640, 0}}}));
 
-TEST(FragmentIndex, GivesEveryElementAPlaceOfItsOwn) {
-  std::vector<bool> seen(48 * 96);
-  for (int r = 0; r < 48; ++r) {
-    for (int i = 0; i < 96; ++i) {
-      const int64_t at = device::FragmentIndex(r, i, 96);
-      ASSERT_LT(at, 48 * 96);
-      ASSERT_FALSE(seen[at]);
-      seen[at] = true;
-    }
-  }
-}
-
-TEST(Product, EqualsPlainSumsInParts) {
-  Random random(9);
-  for (const int rows : {16, 32, 64}) {
-    for (const auto& [n, k] : {std::pair{64, 128}, {72, 896}, {200, 4864}, {8, 64}, {20000, 64}}) {
-      if (rows != 16 && n > 1000) continue;
-      Buffer w(true, static_cast<size_t>(n) * k, &random), x(true, static_cast<size_t>(rows) * k, &random), laid = Fragments(x, rows, k);
-      const int splits = device::ProductSplits(n, k);
-      std::vector<float> out(static_cast<size_t>(splits) * rows * n, NAN);
-      EmulatedOps()->Product(Shape{true}, w.data(), laid.data(), rows, n, k, out.data());
-      for (int r = 0; r < rows; r += 3) {
-        for (int i = 0; i < n; i += n > 1000 ? 97 : 1) {
-          double expected = 0, got = 0;
-          for (int j = 0; j < k; ++j) expected += static_cast<double>(x.at(static_cast<size_t>(r) * k + j)) * w.at(static_cast<size_t>(i) * k + j);
-          for (int p = 0; p < splits; ++p) got += out[(static_cast<size_t>(p) * rows + r) * n + i];
-          ASSERT_NEAR(got, expected, 1e-4 * std::sqrt(k)) << rows << " " << n << " " << k << " " << r << " " << i;
-        }
-      }
-    }
-  }
-}
-
-TEST(GatedProduct, IsTheProductThroughTheGate) {
-  for (const int rows : {16, 64}) {
-    const int mlp = 320, k = 128;
-    const Shape s{true, k, 1, 1, 64, mlp};
-    ASSERT_TRUE(device::HasProducts(s, rows));
-    Random random(10);
-    Buffer w(true, 2 * mlp * k), x(true, static_cast<size_t>(rows) * k, &random), laid = Fragments(x, rows, k), out(true, static_cast<size_t>(rows) * mlp);
-    for (size_t i = 0; i < w.size(); ++i) w.Set(i, static_cast<float>(0.1 * random.Normal()));
-    EmulatedOps()->GatedProduct(s, w.data(), laid.data(), rows, out.data());
-    for (int r = 0; r < rows; ++r) {
-      for (int i = 0; i < mlp; ++i) {
-        double gate = 0, up = 0;
-        for (int j = 0; j < k; ++j) {
-          gate += static_cast<double>(x.at(r * k + j)) * w.at(i * k + j);
-          up += static_cast<double>(x.at(r * k + j)) * w.at((mlp + i) * k + j);
-        }
-        const double expected = gate / (1 + std::exp(-gate)) * up;
-        ASSERT_NEAR(out.at(device::FragmentIndex(r, i, mlp)), expected, 0.005 * std::abs(expected) + 1e-4) << r << " " << i;
-      }
-    }
-  }
-}
-
 TEST(Place, AddsBiasRotatesAndStores) {
   const Shape s{false, 0, 4, 2, 32};
   Random random(6);
@@ -228,7 +158,7 @@ TEST(Place, AddsBiasRotatesAndStores) {
   for (int i = 0; i < 16; ++i) frequencies[i] = std::pow(10000.0f, -2.0f * i / d);
   const StepRow steps[] = {{-1, 0, 0, 0, 0}, {3, 1234, 1, 65, 64}};  // the first fills up the graph
   const int32_t tables[] = {9, 0, 1, 9, 2};
-  EmulatedOps()->Place(s, steps, tables, 2, qkv.data(), nullptr, 0, bias.data(), frequencies.data(), keys.data(), values.data());
+  EmulatedOps()->Place(s, steps, tables, 2, qkv.data(), bias.data(), frequencies.data(), keys.data(), values.data());
   for (int i = 0; i < width; ++i) ASSERT_EQ(qkv.at(i), before[i]);
   const int slot = 2 * 64;  // pages 0 and 1 are the prompt's, the third in the row's table is full
   for (int head = 0; head < 8; ++head) {
@@ -258,13 +188,7 @@ TEST(RmsNormAndSwiglu, EqualPlainSums) {
     for (float& v : weight) v = static_cast<float>(random.Normal());
     Buffer n(half, 3 * 136), gate_up(half, 3 * 140, &random), out(half, 3 * 70);
     auto ops = EmulatedOps();
-    std::vector<float> parts(2 * 3 * 136), before = x;  // x is what comes out of before and parts
-    for (size_t i = 0; i < parts.size(); ++i) {
-      parts[i] = static_cast<float>(i % 11) / 4;
-      before[i % x.size()] -= parts[i];
-    }
-    ops->RmsNorm(s, before.data(), parts.data(), 2, weight.data(), 3, false, n.data());
-    for (size_t i = 0; i < x.size(); ++i) ASSERT_NEAR(before[i], x[i], 1e-5);
+    ops->RmsNorm(s, x.data(), weight.data(), 3, n.data());
     ops->Swiglu(s, gate_up.data(), 3, out.data());
     const double tolerance = half ? 0.03 : 1e-5;
     for (int r = 0; r < 3; ++r) {

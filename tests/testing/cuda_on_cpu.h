@@ -53,7 +53,7 @@ using swerve::cuda_on_cpu::Dim3;
 #define __device__
 #define __shared__ static
 #define __launch_bounds__(...)
-#define SWERVE_LAUNCH_WITH(kernel, grid, threads, bytes, stream) \
+#define SWERVE_LAUNCH(kernel, grid, threads, stream) \
   [&](auto... arguments) { swerve::cuda_on_cpu::Run(grid, threads, [&] { kernel(arguments...); }); }
 
 inline void __syncthreads() { swerve::cuda_on_cpu::Barrier(); }

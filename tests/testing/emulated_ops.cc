@@ -54,18 +54,16 @@ class Emulated : public DeviceOps {
     if (const std::string why = fail_ ? fail_() : ""; !why.empty()) throw std::runtime_error(why);
     launch_.Embed(s, steps, rows, embedding, x);
   }
-  void Product(const Shape& s, const void* w, const void* x, int rows, int n, int k, float* out) override { launch_.Product(s, w, x, rows, n, k, out); }
-  void GatedProduct(const Shape& s, const void* w, const void* x, int rows, void* out) override { launch_.GatedProduct(s, w, x, rows, out); }
-  void RmsNorm(const Shape& s, float* x, const float* parts, int splits, const float* weight, int rows, bool fragments, void* n) override {
-    launch_.RmsNorm(s, x, parts, splits, weight, rows, fragments, n);
+  void RmsNorm(const Shape& s, const float* x, const float* weight, int rows, void* n) override {
+    launch_.RmsNorm(s, x, weight, rows, n);
   }
-  void Place(const Shape& s, const StepRow* steps, const int32_t* tables, int rows, void* qkv, const float* parts, int splits, const void* bias, const float* frequencies,
-             void* keys, void* values) override {
-    launch_.Place(s, steps, tables, rows, qkv, parts, splits, bias, frequencies, keys, values);
+  void Place(const Shape& s, const StepRow* steps, const int32_t* tables, int rows, void* qkv, const void* bias, const float* frequencies, void* keys,
+             void* values) override {
+    launch_.Place(s, steps, tables, rows, qkv, bias, frequencies, keys, values);
   }
   void Attend(const Shape& s, const StepRow* steps, const int32_t* tables, const int32_t* cohorts, int rows, const void* qkv, const void* keys, const void* values,
-              const void* ahead, int64_t ahead_bytes, float* partial, int32_t* arrivals, void* out) override {
-    launch_.Attend(s, steps, tables, cohorts, rows, qkv, keys, values, ahead, ahead_bytes, partial, arrivals, out);
+              float* partial, int32_t* arrivals, void* out) override {
+    launch_.Attend(s, steps, tables, cohorts, rows, qkv, keys, values, partial, arrivals, out);
   }
   void Swiglu(const Shape& s, const void* gate_up, int rows, void* out) override { launch_.Swiglu(s, gate_up, rows, out); }
   void Sample(const Shape& s, const DrawRow* draws, int rows, const float* logits, int64_t stride, float* partial, DrawnRow* drawn) override {

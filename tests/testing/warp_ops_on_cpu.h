@@ -9,8 +9,6 @@
 
 #include "policy/cuda/numbers.cuh"
 
-#define SWERVE_DYNAMIC_SHARED(name) alignas(128) static unsigned char name[128 << 10]
-
 namespace swerve::device {
 
 // Elements of the fragments that lanes hold: the PTX manual's figures for mma.m16n8k16 with .bf16.
@@ -52,7 +50,6 @@ inline void CopyAside(void* shared, const void* global, bool valid) {
 inline void CommitCopies() {}
 template <int kLeft>
 void WaitCopies() {}
-inline void PrefetchLine(const void*) {}
 inline void LetNextBegin() {}
 inline void WaitForLast() {}
 

@@ -6,8 +6,10 @@
 #include <stdexcept>
 #include <type_traits>
 
+#include "policy/cuda/attend_float_kernels.cuh"
 #include "policy/cuda/attend_kernels.cuh"
 #include "policy/cuda/decode_kernels.cuh"
+#include "policy/cuda/sample_kernels.cuh"
 
 namespace swerve::device {
 

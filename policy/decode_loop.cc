@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include "base/random.h"
+#include "policy/engine_metrics.h"
 
 namespace swerve {
 
@@ -34,6 +35,7 @@ bool DecodeLoop::BeginGroups() {
     group->left = group->result->responses.size();
     group->result->policy = weights->policy;
     held_bytes_ += group->bytes;
+    EngineMetrics::Get().cache_bytes.Increment(static_cast<double>(group->bytes));
     ++load_->prompts;
     if (host_->Cut(*group->request)) {
       Abandon(group.get(), absl::OkStatus());
@@ -54,7 +56,9 @@ void DecodeLoop::RunPrompts(std::vector<std::shared_ptr<GenerateGroup>> taken) {
   for (const auto& group : taken) work.push_back({&group->result->prompt_ids, &group->images});
   const absl::Status status = backend_->Prefill(*taken[0]->weights->model, absl::MakeSpan(work));
   if (!status.ok()) spdlog::error("{} prompts could not be run: {}", taken.size(), status.ToString());
+  if (!status.ok()) EngineMetrics::Get().failures.Increment();
   for (size_t i = 0; i < taken.size(); ++i) {
+    if (status.ok()) EngineMetrics::Get().prompt_tokens.Increment(static_cast<double>(taken[i]->result->prompt_ids.size()));
     taken[i]->images.clear();
     taken[i]->prompt = std::move(work[i].prompt);
     if (status.ok()) {
@@ -73,6 +77,7 @@ void DecodeLoop::AddSequences() {
   std::vector<DecodeBackend::Draw> draws;
   for (size_t i = from; i < to; ++i) draws.push_back(DrawOf(*group, responses[i]));
   if (const absl::Status status = backend_->First(*group->prompt, absl::MakeSpan(draws)); !status.ok()) return FailAll(status);
+  EngineMetrics::Get().tokens.Increment(static_cast<double>(to - from));
   if ((group->begun = to) == responses.size()) begun_.pop_front();
   for (size_t i = from; i < to; ++i) {
     std::unique_ptr<Sequence> s;
@@ -120,6 +125,8 @@ void DecodeLoop::Step() {
   for (const auto& [from, to] : runs) {
     if (const absl::Status status = Forward(from, to); !status.ok()) return FailAll(status);
   }
+  EngineMetrics::Get().tokens.Increment(static_cast<double>(active_.size()));
+  EngineMetrics::Get().sequences.Set(static_cast<double>(load_->sequences.load()));
   size_t kept = 0;
   for (size_t i = 0; i < active_.size(); ++i) {
     if (Take(std::move(work_[i].draw.drawn), active_[i].get())) {
@@ -185,12 +192,13 @@ void DecodeLoop::End(std::unique_ptr<Sequence> s) {
   s->weights = nullptr;
   backend_->End(std::move(s->row));
   spare_.push_back(std::move(s));
-  --load_->sequences;
+  EngineMetrics::Get().sequences.Set(static_cast<double>(--load_->sequences));
   if (--group->left == 0) EndGroup(group.get());
 }
 
 void DecodeLoop::EndGroup(GenerateGroup* group) {
   held_bytes_ -= group->bytes;
+  EngineMetrics::Get().cache_bytes.Decrement(static_cast<double>(group->bytes));
   group->prompt = nullptr;
   group->weights = nullptr;
   --load_->prompts;
@@ -211,6 +219,7 @@ void DecodeLoop::Abandon(GenerateGroup* group, absl::Status status) {
 // What is under way ends with `status`; what comes next is tried again.
 void DecodeLoop::FailAll(const absl::Status& status) {
   spdlog::error("{} responses could not be continued: {}", active_.size(), status.ToString());
+  EngineMetrics::Get().failures.Increment();
   for (auto& s : active_) {
     s->group->status.Update(status);
     s->response->set_finish(v1::CANCELLED);

@@ -24,8 +24,18 @@ bool ServerMayRecover(const absl::Status& status) {
 ServerPool::ServerPool(Options options, const ServerDialect* dialect, std::vector<std::unique_ptr<ServerLine>> lines)
     : options_(std::move(options)), dialect_(dialect) {
   absl::MutexLock lock(&mutex_);
-  for (auto& line : lines) servers_.emplace_back().line = std::move(line);
+  for (auto& line : lines) {
+    Server& server = servers_.emplace_back();
+    server.metrics = std::make_unique<ServerMetrics>(line->url());
+    server.line = std::move(line);
+    SetReady(server, false);
+  }
   menders_ = std::make_unique<TaskPool>(static_cast<int>(servers_.size()), servers_.size(), "server-mend");
+}
+
+void ServerPool::SetReady(Server& server, bool ready) {
+  server.ready = ready;
+  server.metrics->ready.Set(ready ? 1 : 0);
 }
 
 void ServerPool::Want(ServerWeights weights) {
@@ -33,7 +43,7 @@ void ServerPool::Want(ServerWeights weights) {
   if (weights.label == want_.label && weights.path == want_.path) return;
   want_ = std::move(weights);
   for (Server& server : servers_) {
-    server.ready = false;
+    SetReady(server, false);
     server.look_at = absl::InfinitePast();
   }
 }
@@ -124,15 +134,17 @@ void ServerPool::BringThere(size_t i) {
     unsure = server->unsure;
     idle = server->in_use == 0;  // and stays so: it gets no requests
   }
+  const absl::Time begun = options_.clock.now();
   const Mended m = Mend(*server, want, unsure, idle);
+  const absl::Duration took = options_.clock.now() - begun;
   absl::MutexLock lock(&mutex_);
   Server& s = servers_[i];
   s.mending = false;
-  if (m.load_failed) s.unsure = true;
-  if (m.loaded) s.unsure = false;
+  if (m.load_failed) s.unsure = true, s.metrics->failed_loads.Increment();
+  if (m.loaded) s.unsure = false, s.metrics->loads.Increment(), s.metrics->load_seconds.Observe(absl::ToDoubleSeconds(took));
   if (m.loaded || m.status.ok()) s.label = want.label, s.boot = m.state.boot;
   s.wrong = m.status;
-  s.ready = m.status.ok() && want.label == want_.label;
+  SetReady(s, m.status.ok() && want.label == want_.label);
   if (m.status.ok()) {
     s.failures = 0;
     s.model = m.state.model;
@@ -193,8 +205,8 @@ std::optional<ServerPool::Place> ServerPool::FreePlace(absl::Time now) {
     if (best == nullptr || s.in_use < best->in_use) best = &s;
   }
   if (best == nullptr) return std::nullopt;
-  ++best->in_use;
-  return Place{static_cast<size_t>(best - servers_.data()), best->line.get(), best->model, want_.label, best->tempered};
+  best->metrics->in_use.Set(++best->in_use);
+  return Place{static_cast<size_t>(best - servers_.data()), best->line.get(), best->model, want_.label, best->tempered, now};
 }
 
 std::vector<size_t> ServerPool::Due(absl::Time now) {
@@ -245,8 +257,10 @@ absl::StatusOr<ServerPool::Place> ServerPool::Take(absl::Time deadline, const Cu
 void ServerPool::Give(const Place& place, Outcome outcome, std::optional<absl::Duration> pause) {
   absl::MutexLock lock(&mutex_);
   Server& s = servers_[place.server];
-  --s.in_use;
-  if (outcome == Outcome::kFailed || outcome == Outcome::kStale) s.ready = false;
+  s.metrics->in_use.Set(--s.in_use);
+  s.metrics->seconds.Observe(absl::ToDoubleSeconds(options_.clock.now() - place.taken));
+  (outcome == Outcome::kServed ? s.metrics->served : outcome == Outcome::kFailed ? s.metrics->failed : s.metrics->stale).Increment();
+  if (outcome == Outcome::kFailed || outcome == Outcome::kStale) SetReady(s, false);
   if (outcome == Outcome::kStale) s.unsure = true;
   if (pause) s.pause_until = std::max(s.pause_until, options_.clock.now() + *pause);
   changed_.SignalAll();

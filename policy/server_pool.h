@@ -14,6 +14,7 @@
 #include "absl/synchronization/mutex.h"
 #include "base/retry_clock.h"
 #include "base/task_pool.h"
+#include "policy/engine_metrics.h"
 #include "policy/server_dialect.h"
 
 namespace swerve {
@@ -41,6 +42,7 @@ class ServerPool {
     std::string model;
     std::string label;       // of the weights that it was taken for
     bool tempered = false;   // its log-probabilities are those of the temperature that is asked for
+    absl::Time taken = absl::InfinitePast();
   };
   enum class Outcome {
     kServed,  // or the request itself was refused
@@ -71,6 +73,7 @@ class ServerPool {
  private:
   struct Server {
     std::unique_ptr<ServerLine> line;
+    std::unique_ptr<ServerMetrics> metrics;
     bool ready = false, mending = false, tempered = false;
     bool unsure = false;            // whatever it says that it holds: a load failed half-way
     int in_use = 0, failures = 0;   // failures in a row
@@ -95,6 +98,7 @@ class ServerPool {
   absl::StatusOr<std::vector<TokenLogprob>> ProbeTop(const ServerLine& line, const std::string& model, double temperature) const;
   absl::Status Hopeless() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   absl::Status Wrong() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  static void SetReady(Server& server, bool ready);
   std::optional<Place> FreePlace(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::vector<size_t> Due(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);  // their `mending` is set
   std::optional<absl::Time> Quiet(absl::Time now) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);

@@ -11,6 +11,7 @@
 #include "base/status_matchers.h"
 #include "policy/device_backend.h"
 #include "policy/engine.h"
+#include "policy/engine_metrics.h"
 #include "tests/testing/emulated_ops.h"
 
 namespace swerve {
@@ -69,6 +70,7 @@ TEST(DeviceEngine, GeneratesWhatTheCpuEngineGenerates) {
   }
   EXPECT_EQ(device->load().sequences, 0);
   EXPECT_EQ(device->load().prompts, 0);
+  EXPECT_EQ(EngineMetrics::Get().cache_bytes.Value(), 0);
 }
 
 TEST(DeviceEngine, TakesANucleusAndAlternativesOnTheHost) {
@@ -119,8 +121,10 @@ TEST(DeviceEngine, AFailingDeviceFailsTheCallsUnderWayAndServesTheNext) {
   SWERVE_ASSERT_OK_AND_ASSIGN(auto engine, DeviceEngine({.max_batch = 3, .cache_mb = 8}, [failing]() -> std::string { return failing->fetch_sub(1) == 1 ? "an illegal address" : ""; }));
   const std::vector<GenerateRequest> requests = Requests(1.0);
   *failing = 3;
+  const double failures = EngineMetrics::Get().failures.Value();
   const auto failed = engine->Generate(requests);
   EXPECT_THAT(failed.status(), StatusIs(absl::StatusCode::kUnavailable, testing::HasSubstr("an illegal address")));
+  EXPECT_EQ(EngineMetrics::Get().failures.Value(), failures + 1);
   EXPECT_EQ(engine->load().sequences, 0);
   EXPECT_EQ(engine->load().prompts, 0);
   SWERVE_ASSERT_OK_AND_ASSIGN(const auto served, engine->Generate(requests));

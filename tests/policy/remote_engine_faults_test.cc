@@ -6,6 +6,7 @@
 
 #include "absl/synchronization/notification.h"
 #include "base/http_server.h"
+#include "policy/engine_metrics.h"
 #include "tests/policy/remote_engine_fixture.h"
 
 namespace swerve {
@@ -189,6 +190,21 @@ TEST_P(RemoteEngineFaults, TheOthersCarryTheLoadUntilItIsHealthyAndLoaded) {
   EXPECT_GT(b.asked().size(), asked);
   EXPECT_THAT(b.loads(), SizeIs(2));
   EXPECT_EQ(b.asked().back().label, a.label());
+}
+
+TEST_P(RemoteEngineFaults, WhatServersDoIsTold) {
+  FakeInferenceServer& server = Server("told");
+  auto engine = Engine();
+  const ServerMetrics told("http://told");
+  const double served = told.served.Value(), failed = told.failed.Value(), loads = told.loads.Value();
+  EXPECT_EQ(told.ready.Value(), 0);
+  server.Script({ErrsWith(500)});
+  ASSERT_OK(Ask(*engine, Request({6, 7})).status());
+  EXPECT_EQ(told.ready.Value(), 1);
+  EXPECT_EQ(told.in_use.Value(), 0);
+  EXPECT_EQ(told.served.Value() - served, 2);
+  EXPECT_EQ(told.failed.Value() - failed, 1);
+  EXPECT_EQ(told.loads.Value() - loads, 1);
 }
 
 TEST_P(RemoteEngineFaults, ADeadlineEndsResponsesWithoutTokens) {

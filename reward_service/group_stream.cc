@@ -29,6 +29,7 @@ void GroupStream::Arrived(bool ok) {
   if (!ok) return host_.Gone(std::unique_ptr<GroupStream>(this), false);  // the server shuts down; nor does ended_tag_ come
   host_.Arrived(this);
   ReadMore();
+  Release();
 }
 
 void GroupStream::ReadMore() {

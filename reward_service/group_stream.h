@@ -77,7 +77,7 @@ class GroupStream {
   MemberTag<GroupStream> arrived_tag_{this, &GroupStream::Arrived}, read_tag_{this, &GroupStream::Read},
       written_tag_{this, &GroupStream::Written}, finished_tag_{this, &GroupStream::Finished},
       ended_tag_{this, &GroupStream::Ended};
-  std::atomic<int> held_{1};  // by tags that will come, groups, and the host's Flush; the first is ended_tag_
+  std::atomic<int> held_{2};  // by tags that will come, groups, and the host's Flush; the first are arrived and ended
   std::atomic<bool> gone_{false};  // the caller
   grpc::ByteBuffer read_;  // of the thread that handles read_tag_
 

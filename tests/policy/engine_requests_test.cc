@@ -268,10 +268,10 @@ TEST_F(UnderLoad, EveryRequestEndsAsItMust) {
   });
   Random random(5);
   std::map<Kind, int> cancelled_at;
-  for (int issued = 0; issued < 1000;) {
+  for (int issued = 0; issued < 1000 || swaps <= 20;) {  // a busy machine may leave the swapper behind
     std::vector<std::unique_ptr<Issued>> batch;
     std::vector<GenerateRequest> requests;
-    for (uint64_t n = 1 + random.Below(40); n > 0 && issued < 1000; --n, ++issued) {
+    for (uint64_t n = 1 + random.Below(40); n > 0; --n, ++issued) {
       auto i = std::make_unique<Issued>(static_cast<Kind>(random.Below(kKinds)), static_cast<int>(random.Below(kPrompts)), random.Below(kSeeds));
       GenerateRequest request = Plain(i->prompt, i->seed);
       request.cancelled = i->cancelled;
@@ -324,7 +324,6 @@ TEST_F(UnderLoad, EveryRequestEndsAsItMust) {
   }
   over = true;
   swapper.join();
-  EXPECT_GT(swaps, 20);
   EXPECT_GT(cancelled_at[kCancelledAtAToken], 50);
 }
 

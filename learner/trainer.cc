@@ -261,7 +261,7 @@ absl::StatusOr<std::unique_ptr<Trainer>> CreateTrainer(const v1::RunConfig& conf
     if (objective.profile->has_kl && objective.knobs.beta != 0) {
       reference = policy;
       if (!policy->has_adapters()) {
-        SWERVE_ASSIGN_OR_RETURN(reference, Policy::Load(config.policy().model(), device, types.compute));  // frozen
+        SWERVE_ASSIGN_OR_RETURN(reference, Policy::Load(config.policy().model(), device, types.weights, types.compute));
         reference->FreezeVision(true);
       }
     }

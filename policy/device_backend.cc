@@ -3,8 +3,6 @@
 #include "policy/device_backend.h"
 
 #include <algorithm>
-#include <cmath>
-#include <deque>
 
 #include "base/status.h"
 #include "policy/cuda_library.h"
@@ -35,6 +33,7 @@ struct DeviceRow : DecodeBackend::Row {
   DevicePages pages;
   int slot = 0;  // of the table of pages
   int own = 0;   // tokens
+  bool tabled = false;  // the device knows its pages
 };
 
 // Runs `body`; what the device or LibTorch throws becomes UNAVAILABLE.
@@ -91,9 +90,6 @@ class DeviceBackend : public DecodeBackend {
     row->pages = pool_.Take(tokens);
     row->slot = free_slots_.back();
     free_slots_.pop_back();
-    std::vector<int32_t> table = row->prompt->pages.numbers();
-    table.insert(table.end(), row->pages.numbers().begin(), row->pages.numbers().end());
-    step_.SetTable(row->slot, table);
     return row;
   }
 
@@ -105,7 +101,8 @@ class DeviceBackend : public DecodeBackend {
       std::vector<const void*> prompts;
       std::vector<Draw*> draws;
       for (RowWork& work : rows) {
-        const auto& row = static_cast<const DeviceRow&>(*work.row);
+        auto& row = static_cast<DeviceRow&>(*work.row);
+        if (!row.tabled) Tell(&row);
         steps.push_back({work.token, row.prompt->next + row.own, row.slot * step_.table_stride(), row.prompt->length, row.own});
         prompts.push_back(row.prompt);
         draws.push_back(&work.draw);
@@ -119,6 +116,13 @@ class DeviceBackend : public DecodeBackend {
   std::map<std::string, double> TimeParts(const DecodeWeights& weights) override { return step_.TimeParts(Of(weights)); }
 
  private:
+  // Here and not where the row begins, which cannot fail.
+  void Tell(DeviceRow* row) {
+    std::vector<int32_t> table = row->prompt->pages.numbers();
+    table.insert(table.end(), row->pages.numbers().begin(), row->pages.numbers().end());
+    step_.SetTable(row->slot, table);
+    row->tabled = true;
+  }
   void RunPrompts(const DeviceWeights& w, absl::Span<PromptWork> prompts) {
     PackedBatch batch;
     std::vector<int64_t> slots, last;

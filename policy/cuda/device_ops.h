@@ -17,7 +17,6 @@ inline constexpr int kPage = 64;        // tokens of a page of the cache
 // tokens are divided apart.
 inline constexpr int kSplits = 8, kPromptParts = 8, kOwnParts = 4;
 inline constexpr int kCohortRows = 64;  // rows of one prompt that may attend over it together
-inline constexpr int kMaxHeadDim = 128;
 inline constexpr int kSampleChunk = 2048;  // entries of the vocabulary that a block looks at
 
 // A row of a step, as the host fills it.

@@ -1,5 +1,5 @@
 // What a warp of a CUDA device does at once, in machine instructions: products of small bfloat16 matrices, transposed loads, copies
-// that run beside the program, and the start of a kernel before the last one has ended. tests/testing/cuda_on_cpu.h has
+// that run beside the program, and the start of a kernel before the last one has ended. tests/testing/warp_ops_on_cpu.h has
 // the same by plain loops, after the layouts of the PTX manual (mma.m16n8k16, ldmatrix).
 #ifndef SWERVE_POLICY_CUDA_WARP_OPS_CUH_
 #define SWERVE_POLICY_CUDA_WARP_OPS_CUH_

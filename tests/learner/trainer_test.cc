@@ -191,7 +191,9 @@ TEST_F(TrainerTest, ProductsInBfloat16TrainFloat32Weights) {
     std::map<std::string, double> last;
     for (int step = 0; step < 10; ++step) {
       SWERVE_ASSERT_OK_AND_ASSIGN(last, trainer->Train(in.batch, in.plan));
-      if (step == 0) EXPECT_EQ(last.at("train/kl"), 0) << dtype << ": the reference computes as the policy does";
+      if (step == 0) {
+        EXPECT_EQ(last.at("train/kl"), 0) << dtype << ": the reference computes as the policy does";
+      }
     }
     loss[dtype] = last["train/loss"];
     ASSERT_OK(trainer->SavePolicy(dir_ + "/mixed-" + dtype));

@@ -6,9 +6,12 @@
 Reward functions for trainers: swerve.trl, swerve.verl, swerve.ms_swift. None of them imports its trainer.
 """
 
-from swerve.client import Candidate, Group, InfrastructureError, RequestError, RewardClient, RewardError, Score, Tls
+from swerve.client import RewardClient
+from swerve.errors import InfrastructureError, RequestError, RewardError
+from swerve.groups import Candidate, Group, Score
 from swerve.parse import parse_pose3
 from swerve.scenes import SceneSet
+from swerve.tls import Tls
 
 __all__ = [
     "Candidate",

@@ -12,25 +12,19 @@ import random
 import threading
 import time
 from concurrent import futures
-from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import grpc
-from google.protobuf import json_format
 
 from swerve import _messages as messages
 from swerve._stream import MOST_BYTES, Stream, StreamBroken
-
-Pose = Sequence[float]  # x (m, forward), y (m, left), heading (rad, counter-clockwise), ego frame at t = 0
-Poses = Sequence[Pose]  # 8 of them, 0.5 … 4.0 s
-# What is added to the weighted sum, as in the section reward.rules of a configuration:
-# {"functions": ["spanvla"], "spanvla": {"w_neg": 0.5}}; or a swerve.v1.RewardRules.
-Rules = Union[Mapping[str, Any], Any]
+from swerve.errors import InfrastructureError, RequestError, RewardError
+from swerve.groups import Candidate, Group, Poses, Rules, Score, request_of, score_of
+from swerve.tls import Tls
 
 _METHOD = "/swerve.v1.RewardService/ScoreGroup"
 _BATCH_METHOD = "/swerve.v1.RewardBatchService/ScoreGroups"
 _RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
-_PDM_RULES = {"v1": "V1", "v1.0": "V1_0", "v2": "V2"}
 _RATE_LIMIT = "rate limit: "  # what a refusal by limits.calls_per_second begins with
 _GRACE = 1.0  # s that the service may take longer than a group's timeout to say so
 # How a stream ends when it breaks, rather than for something that a caller did.
@@ -42,14 +36,6 @@ _BROKEN = {
 }
 
 
-class RewardError(RuntimeError):
-    """No score. `code` is the gRPC status code's name."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code
-
-
 class _Failure(Exception):
     """One attempt without a score. `delay`: s after which the service wants to be asked again, where it says so."""
 
@@ -58,75 +44,6 @@ class _Failure(Exception):
         self.code = code
         self.details = details
         self.delay = delay
-
-
-class InfrastructureError(RewardError):
-    """The service is away, overloaded or too slow; the request itself is fine."""
-
-
-class RequestError(RewardError):
-    """The request can never be answered: unknown scene, bad arguments, too large."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One response: its trajectory, and its text where the format reward matters."""
-
-    poses: Poses = ()
-    text: str = ""
-    parse: str = "EXACT"  # EXACT, REPAIRED, FAILED: how the text was read
-    prev_poses: Poses = ()  # rules v2: the plan of the previous frame, in that frame, for extended comfort
-
-
-@dataclass(frozen=True)
-class Score:
-    """Reward and sub-scores of one candidate. Invalid: every score of the trajectory is 0 and `invalid` says why."""
-
-    total: float  # weighted sum of traj, fmt and goal, and the terms
-    traj: float  # PDMS; EPDMS by the rules of v2
-    fmt: float
-    goal: float
-    pdms: float
-    nc: float  # no at-fault collision
-    dac: float  # drivable area compliance
-    ddc: float  # driving direction compliance
-    ep: float  # ego progress
-    ttc: float  # time to collision
-    comfort: float  # v2: history comfort
-    epdms: Optional[float] = None  # v2, as tlc, lk and ec
-    tlc: Optional[float] = None  # traffic light compliance
-    lk: Optional[float] = None  # lane keeping
-    ec: Optional[float] = None  # extended comfort; None without a plan of the previous frame
-    forgiven: Tuple[str, ...] = ()  # sub-scores that are 0 for the human too and count as 1 in epdms
-    invalid: Optional[str] = None  # WRONG_SHAPE, NOT_FINITE, DIVERGED, UNPARSED
-    terms: Dict[str, float] = field(default_factory=dict, hash=False)  # of the reward functions, by name
-    message: Any = field(default=None, repr=False, compare=False)  # swerve.v1.Reward; .facts has what went wrong
-
-    @property
-    def valid(self) -> bool:
-        return self.invalid is None
-
-
-def _score(reward: Any) -> Score:
-    s = reward.scores
-    return Score(
-        total=reward.total,
-        traj=reward.traj,
-        fmt=reward.fmt,
-        goal=reward.goal,
-        pdms=s.pdms,
-        nc=s.nc,
-        dac=s.dac,
-        ddc=s.ddc,
-        ep=s.ep,
-        ttc=s.ttc,
-        comfort=s.comfort,
-        **{name: getattr(s, name) for name in ("epdms", "tlc", "lk", "ec") if s.HasField(name)},
-        forgiven=tuple(s.forgiven),
-        invalid=messages.enum_name("InvalidReason", reward.invalid) if reward.invalid else None,
-        terms={term.name: term.value for term in reward.terms},
-        message=reward,
-    )
 
 
 def _delay_in(status: Any) -> Optional[float]:
@@ -145,82 +62,8 @@ def _retry_delay(error: Any) -> Optional[float]:
     return None
 
 
-@dataclass(frozen=True)
-class Group:
-    """What RewardClient.score takes, for score_groups."""
-
-    scene: Union[str, bytes, Any]
-    candidates: Sequence[Union[Candidate, Poses]]
-    weights: Optional[Tuple[float, float, float]] = None
-    rules: Optional[Rules] = None
-    pdm_rules: Optional[str] = None
-
-
-def _request(group: Group) -> Any:
-    request = messages.ScoreGroupRequest()
-    if group.pdm_rules is not None:
-        if group.pdm_rules not in _PDM_RULES:
-            raise ValueError(f"pdm_rules must be one of {', '.join(_PDM_RULES)}, not {group.pdm_rules!r}")
-        request.pdm_rules = messages.enum_value("PdmRules", _PDM_RULES[group.pdm_rules])
-    if isinstance(group.scene, str):
-        request.scene_id = group.scene
-    elif isinstance(group.scene, bytes):
-        request.scene.ParseFromString(group.scene)
-    else:
-        request.scene.CopyFrom(group.scene)
-    for candidate in group.candidates:
-        if not isinstance(candidate, Candidate):
-            candidate = Candidate(candidate)
-        one = request.candidates.add(text=candidate.text, parse=messages.enum_value("ParseStatus", candidate.parse))
-        for x, y, heading in candidate.poses:
-            one.poses.add(x=x, y=y, heading=heading)
-        for x, y, heading in candidate.prev_poses:
-            one.prev_poses.add(x=x, y=y, heading=heading)
-    if group.weights is not None:
-        request.weights.traj, request.weights.fmt, request.weights.goal = group.weights
-    if isinstance(group.rules, Mapping):
-        try:
-            json_format.ParseDict(dict(group.rules), request.rules)
-        except json_format.ParseError as error:
-            raise ValueError(f"rules: {error}") from error
-        request.rules.SetInParent()
-    elif group.rules is not None:
-        request.rules.CopyFrom(group.rules)
-    return request
-
-
 def _code(number: int) -> Any:
     return next((code for code in grpc.StatusCode if code.value[0] == number), grpc.StatusCode.UNKNOWN)
-
-
-@dataclass(frozen=True)
-class Tls:
-    """Certificates for a service that asks for them (security.certs): paths of PEM files, read when a channel opens.
-
-    server_name: what the service's certificate must say; certificates of `swerve certs init` name the role.
-    """
-
-    authority: str
-    certificate: str
-    key: str
-    server_name: str = "reward.swerve"
-
-    @classmethod
-    def of_directory(cls, directory: Union[str, "os.PathLike[str]"]) -> "Tls":
-        """The caller's three files of a directory that `swerve certs init` made: ca.crt, client.crt, client.key."""
-        paths = (os.path.join(os.fspath(directory), name) for name in ("ca.crt", "client.crt", "client.key"))
-        return cls(*paths)
-
-    def _credentials(self) -> Any:
-        def read(path: str) -> bytes:
-            with open(path, "rb") as file:
-                return file.read()
-
-        return grpc.ssl_channel_credentials(
-            root_certificates=read(self.authority),
-            private_key=read(self.key),
-            certificate_chain=read(self.certificate),
-        )
 
 
 class RewardClient:
@@ -270,9 +113,9 @@ class RewardClient:
         call as one group. ValueError: a name or value that rules do not have.
         pdm_rules: "v1" (PDMS of NAVSIM v1.1), "v1.0" or "v2" (EPDMS); None: as the service is configured.
         """
-        request = _request(Group(scene, candidates, weights, rules, pdm_rules))
+        request = request_of(Group(scene, candidates, weights, rules, pdm_rules))
         until = time.monotonic() + (self.timeout if timeout is None else timeout)
-        return [_score(reward) for reward in self._score_group(request, until).rewards]
+        return [score_of(reward) for reward in self._score_group(request, until).rewards]
 
     def score_groups(
         self, groups: Sequence[Group], *, timeout: Optional[float] = None
@@ -283,7 +126,7 @@ class RewardClient:
         group's place. Groups that the service has no room for are sent again, without the others. Raises only what
         concerns the call as a whole.
         """
-        requests = [_request(group) for group in groups]
+        requests = [request_of(group) for group in groups]
         until = time.monotonic() + (self.timeout if timeout is None else timeout)
         out: List[Any] = [None] * len(requests)
         left = list(range(len(requests)))
@@ -293,7 +136,7 @@ class RewardClient:
             refused, wait = [], 0.0
             for i, answer in zip(left, reply.answers):
                 if answer.HasField("reply"):
-                    out[i] = [_score(reward) for reward in answer.reply.rewards]
+                    out[i] = [score_of(reward) for reward in answer.reply.rewards]
                     continue
                 delay = _delay_in(answer.error)
                 out[i] = self._error(_code(answer.error.code), answer.error.message, delay is not None)
@@ -357,7 +200,7 @@ class RewardClient:
                     self._channel = grpc.insecure_channel(self.address, options=options)
                 else:
                     options.append(("grpc.ssl_target_name_override", self.tls.server_name))
-                    self._channel = grpc.secure_channel(self.address, self.tls._credentials(), options=options)
+                    self._channel = grpc.secure_channel(self.address, self.tls.credentials(), options=options)
                 self._channel_pid = os.getpid()
             return self._channel
 

@@ -6,7 +6,7 @@ import math
 import re
 from typing import List, Tuple
 
-from swerve.client import Candidate
+from swerve.groups import Candidate
 
 _NUMBER = r"(-?[0-9]+(?:\.[0-9]+)?)"
 _STRICT_POSE = rf"\[{_NUMBER},{_NUMBER},{_NUMBER}\]"

@@ -6,7 +6,10 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
-from swerve.client import Candidate, InfrastructureError, RewardClient, Rules, Score, Tls
+from swerve.client import RewardClient
+from swerve.errors import InfrastructureError
+from swerve.groups import Candidate, Rules, Score
+from swerve.tls import Tls
 from swerve.parse import parse_pose3
 
 ADDRESS_VARIABLE = "SWERVE_REWARD_ADDRESS"

@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from swerve.client import Score
+from swerve.groups import Score
 from swerve.rewards import TextReward, default_address
 
 _lock = threading.Lock()

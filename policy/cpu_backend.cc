@@ -124,7 +124,7 @@ class CpuPlatform : public EnginePlatform {
     if (together) team_ = std::make_unique<Team>(options_.threads);
     const int loops = together ? 1 : options_.threads;
     Layout layout;
-    layout.rows = std::max(1, options_.max_batch / loops);
+    layout.rows = std::clamp(options_.max_batch / loops, 1, ModelOf(first).rows_at_once());
     layout.cache_bytes = (options_.cache_mb << 20) / loops;
     for (int i = 0; i < loops; ++i) layout.loops.push_back(std::make_unique<CpuBackend>(config, team_.get()));
     return layout;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <numeric>
 
 #include "base/status.h"
@@ -22,6 +23,13 @@ int FusedModel::Cache::StrideOf(int capacity) { return Round32(std::max(1, capac
 int64_t FusedModel::CacheBytes(const ModelConfig& config, int capacity) {
   const TextConfig& c = config.text;
   return int64_t{2} * sizeof(float) * c.layers * c.kv_heads * c.head_dim * Cache::StrideOf(capacity);
+}
+
+int FusedModel::rows_at_once() const {
+  constexpr int kTypical = 128;                    // positions of a row's own
+  constexpr int64_t kHeld = int64_t{4} << 20;  // beside weights and prompts: a second-level cache and a share of the third
+  if (wants_team()) return std::numeric_limits<int>::max();
+  return static_cast<int>(std::max<int64_t>(kBlock, kHeld / CacheBytes(config_, kTypical) / kBlock * kBlock));
 }
 
 void FusedModel::Cache::Reset(const FusedModel& model, int wanted) {
@@ -70,27 +78,22 @@ void FusedModel::Embed(int32_t id, float* out) const {
   }
 }
 
-void FusedModel::Rope(float* head, int position) const {
-  const int half = config_.text.head_dim / 2;
-  const float *cos = &cos_[static_cast<size_t>(position) * half], *sin = &sin_[static_cast<size_t>(position) * half];
-  for (int i = 0; i < half; ++i) {
-    const float a = head[i], b = head[i + half];
-    head[i] = a * cos[i] - b * sin[i];
-    head[i + half] = b * cos[i] + a * sin[i];
-  }
+void FusedModel::Rope(float* x, int heads, int position, float scale) const {
+  const size_t at = static_cast<size_t>(position) * (config_.text.head_dim / 2);
+  k_.rope(x, heads, config_.text.head_dim, &cos_[at], &sin_[at], scale);
 }
 
 // Three positions a token, `stride` apart.
-void FusedModel::Rope(float* head, const int32_t* at, int64_t stride) const {
+void FusedModel::Rope(float* x, int heads, const int32_t* at, int64_t stride, float scale) const {
   const int32_t p[3] = {at[0], at[stride], at[2 * stride]};
-  if (axis_.empty() || (p[0] == p[1] && p[0] == p[2])) return Rope(head, p[0]);
-  const int half = config_.text.head_dim / 2;
+  if (axis_.empty() || (p[0] == p[1] && p[0] == p[2])) return Rope(x, heads, p[0], scale);
+  const int d = config_.text.head_dim, half = d / 2;
+  float cos[kMaxHeadDim / 2], sin[kMaxHeadDim / 2];
   for (int i = 0; i < half; ++i) {
     const size_t entry = static_cast<size_t>(p[axis_[i]]) * half + i;
-    const float a = head[i], b = head[i + half];
-    head[i] = a * cos_[entry] - b * sin_[entry];
-    head[i + half] = b * cos_[entry] + a * sin_[entry];
+    cos[i] = cos_[entry], sin[i] = sin_[entry];
   }
+  k_.rope(x, heads, d, cos, sin, scale);
 }
 
 void FusedModel::Put(const float* k, const float* v, int layer, int head, int at, Cache* cache) const {
@@ -184,7 +187,7 @@ void FusedModel::Logits(const float* x, int rows, float* logits, Scratch* s) con
 
 absl::Status FusedModel::Prefill(const std::vector<int32_t>& ids, const Images& images, Cache* cache, float* logits, Scratch* s) const {
   const TextConfig& c = config_.text;
-  const int n = static_cast<int>(ids.size()), d = c.head_dim, group = c.heads / c.kv_heads;
+  const int n = static_cast<int>(ids.size()), d = c.head_dim;
   const int64_t wq = Padded(c.heads * d), wk = Padded(c.kv_heads * d), ldq = wq + 2 * wk, heads = c.heads * d;
   const float scale = 1.0f / std::sqrt(static_cast<float>(d));
   const bool seeing = config_.has_vision && !images.empty();
@@ -211,10 +214,9 @@ absl::Status FusedModel::Prefill(const std::vector<int32_t>& ids, const Images& 
     ForParts(s, n, kRowsApart, [&](int64_t from, int64_t to) {
       for (int64_t i = from; i < to; ++i) {
         float* row = qkv + i * ldq;
-        for (int h = 0; h < c.heads; ++h) Rope(row + h * d, &positions[i], n);
-        for (int j = 0; j < c.heads * d; ++j) row[j] *= scale;
+        Rope(row, c.heads, &positions[i], n, scale);
+        Rope(row + wq, c.kv_heads, &positions[i], n, 1.0f);
         for (int h = 0; h < c.kv_heads; ++h) {
-          Rope(row + wq + h * d, &positions[i], n);
           Put(row + wq + h * d, row + wq + wk + h * d, l, h, static_cast<int>(i), cache);
         }
       }
@@ -237,7 +239,7 @@ absl::Status FusedModel::Prefill(const std::vector<int32_t>& ids, const Images& 
 
 void FusedModel::Step(absl::Span<Row* const> rows, absl::Span<const int32_t> tokens, float* logits, Scratch* s) const {
   const TextConfig& c = config_.text;
-  const int n = static_cast<int>(rows.size()), d = c.head_dim, group = c.heads / c.kv_heads;
+  const int n = static_cast<int>(rows.size()), d = c.head_dim;
   const int64_t wq = Padded(c.heads * d), wk = Padded(c.kv_heads * d), ldq = wq + 2 * wk, heads = c.heads * d;
   const float scale = 1.0f / std::sqrt(static_cast<float>(d));
   float* x = Room(&s->x, static_cast<int64_t>(n) * c.hidden);
@@ -259,10 +261,9 @@ void FusedModel::Step(absl::Span<Row* const> rows, absl::Span<const int32_t> tok
       Row& r = *rows[i];
       float* row = qkv + i * ldq;
       const int position = r.prompt->next + r.own.length;
-      for (int h = 0; h < c.heads; ++h) Rope(row + h * d, position);
-      for (int j = 0; j < c.heads * d; ++j) row[j] *= scale;
+      Rope(row, c.heads, position, scale);
+      Rope(row + wq, c.kv_heads, position, 1.0f);
       for (int h = 0; h < c.kv_heads; ++h) {
-        Rope(row + wq + h * d, position);
         Put(row + wq + h * d, row + wq + wk + h * d, l, h, r.own.length, &r.own);
       }
     }

@@ -27,7 +27,7 @@ class FusedModel {
     void Reset(const FusedModel& model, int capacity);
     static int StrideOf(int capacity);
     int length = 0, capacity = 0, stride = 0, next = 0;
-    std::vector<float> keys, values;
+    BigVector<float> keys, values;
   };
   // One sequence being continued: what it shares and what is its own.
   struct Row {
@@ -49,6 +49,7 @@ class FusedModel {
   // Of "float32" or "bfloat16"; else INVALID_ARGUMENT.
   static absl::StatusOr<Precision> ParsePrecision(const std::string& dtype);
 
+  static constexpr int kMaxHeadDim = 1024;
   static constexpr int kMaxPositions = 1 << 17;  // rotary positions held in tables; longer sequences are refused
   using Images = std::vector<std::shared_ptr<const ProcessedImage>>;
 
@@ -75,6 +76,9 @@ class FusedModel {
   int64_t step_macs() const { return step_weights_; }
   // Whether threads had better share each step than take rows of their own: weights that leave a core's caches.
   bool wants_team() const { return step_bytes() > (int64_t{16} << 20); }
+  // Rows of a thread that had better be continued together. Where weights stay in the caches (no team wanted), more rows take
+  // each other's keys and values out of them between two steps.
+  int rows_at_once() const;
 
  private:
   // Matrices stacked by rows, each padded; packed for the kernels.
@@ -96,8 +100,8 @@ class FusedModel {
   FusedModel(const kernels::Table& k, Precision precision) : k_(k), precision_(precision) {}
   void Multiply(const Matrix& m, const float* a, int64_t lda, int rows, float* c, int64_t ldc, bool add, Scratch* s) const;
   void Embed(int32_t id, float* out) const;
-  void Rope(float* head, int position) const;
-  void Rope(float* head, const int32_t* positions, int64_t stride) const;
+  void Rope(float* x, int heads, int position, float scale) const;
+  void Rope(float* x, int heads, const int32_t* positions, int64_t stride, float scale) const;
   absl::StatusOr<std::vector<float>> Features(const Images& images, int slots, Scratch* s) const;
   void InternVit(const float* pixels, float* features, Scratch* s) const;
   void QwenVision(const ProcessedImage& image, float* features, Scratch* s) const;

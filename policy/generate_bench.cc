@@ -25,6 +25,11 @@ struct Times {
   double prefill = 0, decode = 0;
 };
 
+// Prompts that a thread continues at a time.
+int Wave(const FusedModel& model, const GenerateBenchOptions& o, int prompts) {
+  return std::clamp(model.rows_at_once() / std::max(1, o.group), 1, std::max(1, prompts));
+}
+
 // One thread's prompts, every `step`th from `first` on, and their rows.
 class Share {
  public:
@@ -32,47 +37,55 @@ class Share {
       : model_(model), o_(o), picture_(picture) {
     scratch_.team = team;
     for (int i = first; i < o.scenes; i += step) ids_.push_back(BenchIds(model.config(), o.prompt, i));
-    prompts_.resize(ids_.size());
+    wave_ = Wave(model, o, static_cast<int>(ids_.size()));
+    prompts_.resize(wave_);
     for (FusedModel::Cache& prompt : prompts_) {
       prompt.Reset(model, o.prompt);
       for (int g = 0; g < o.group; ++g) {
         rows_.push_back(std::make_unique<FusedModel::Row>());
         rows_.back()->prompt = &prompt;
         rows_.back()->own.Reset(model, o.tokens);
-        active_.push_back(rows_.back().get());
       }
     }
-    logits_.resize(std::max<size_t>(1, active_.size()) * model.logit_stride());
+    logits_.resize(rows_.size() * model.logit_stride());
   }
 
+  // As the engine does, no more rows at a time than are good.
   Times Run() {
     Times times;
-    double t = Seconds();
-    for (size_t i = 0; i < ids_.size(); ++i) {
-      const ModelConfig& config = model_.config();
-      const bool image = config.has_vision && ids_[i][std::min<size_t>(1, ids_[i].size() - 1)] == config.image_token_id;
-      if (!model_.Prefill(ids_[i], image ? picture_ : FusedModel::Images(), &prompts_[i], logits_.data(), &scratch_).ok()) std::abort();  // BenchIds fit
-      next_.insert(next_.end(), o_.group, ids_[i].back());
-    }
-    times.prefill = Seconds() - t;
-    t = Seconds();
-    for (int s = 0; s < o_.tokens && !active_.empty(); ++s) {
-      model_.Step(active_, next_, logits_.data(), &scratch_);
-      for (size_t i = 0; i < next_.size(); ++i) {
-        const float* row = logits_.data() + i * model_.logit_stride();
-        next_[i] = static_cast<int32_t>(std::max_element(row, row + model_.config().text.vocab) - row);
-      }
-    }
-    times.decode = Seconds() - t;
+    for (size_t from = 0; from < ids_.size(); from += wave_) RunWave(from, std::min(ids_.size(), from + wave_), &times);
     return times;
   }
 
  private:
+  void RunWave(size_t from, size_t to, Times* times) {
+    const ModelConfig& config = model_.config();
+    double t = Seconds();
+    active_.clear(), next_.clear();
+    for (size_t i = from; i < to; ++i) {
+      const bool image = config.has_vision && ids_[i][std::min<size_t>(1, ids_[i].size() - 1)] == config.image_token_id;
+      if (!model_.Prefill(ids_[i], image ? picture_ : FusedModel::Images(), &prompts_[i - from], logits_.data(), &scratch_).ok()) std::abort();  // BenchIds fit
+      next_.insert(next_.end(), o_.group, ids_[i].back());
+    }
+    for (size_t i = 0; i < next_.size(); ++i) {
+      rows_[i]->own.length = 0;
+      active_.push_back(rows_[i].get());
+    }
+    times->prefill += Seconds() - t;
+    t = Seconds();
+    for (int s = 0; s < o_.tokens; ++s) {
+      model_.Step(active_, next_, logits_.data(), &scratch_);
+      for (size_t i = 0; i < next_.size(); ++i) next_[i] = kernels::Best().largest(logits_.data() + i * model_.logit_stride(), config.text.vocab);
+    }
+    times->decode += Seconds() - t;
+  }
+
   const FusedModel& model_;
   const GenerateBenchOptions& o_;
   const FusedModel::Images& picture_;
   FusedModel::Scratch scratch_;
   std::vector<std::vector<int32_t>> ids_;
+  size_t wave_ = 0;  // prompts at a time
   std::vector<FusedModel::Cache> prompts_;
   std::vector<std::unique_ptr<FusedModel::Row>> rows_;
   std::vector<FusedModel::Row*> active_;
@@ -109,11 +122,13 @@ Bounds BoundsOf(const FusedModel& model, const GenerateBenchOptions& o, bool tog
   const bool bf16 = model.precision() == FusedModel::Precision::kBfloat16;
   const double bandwidth = ReadBytesPerSecond(o.threads), flops = FlopsPerSecond(o.threads, bf16), plain = bf16 ? FlopsPerSecond(o.threads, false) : flops;
   const double rows = 1.0 * o.scenes * o.group, middle = o.prompt + o.tokens / 2.0;
-  // A step reads the weights once for all rows, or each thread for its own; every prompt's keys and values once for its
-  // group, and those of each row.
+  // A step reads the weights once for its rows, which are all, or what a thread continues at a time; every prompt's keys and
+  // values once for its group, and those of each row.
+  const int prompts = together ? o.scenes : (o.scenes + o.threads - 1) / o.threads, wave = Wave(model, o, prompts);
+  const double passes = (together ? 1.0 : o.threads) * ((prompts + wave - 1) / wave);
   const double cache = (1.0 * o.scenes * o.prompt + rows * o.tokens / 2.0) * 2.0 * c.layers * c.kv_heads * c.head_dim * sizeof(float);
   Bounds b;
-  b.decode_bandwidth = o.tokens * ((together ? 1 : o.threads) * static_cast<double>(model.step_bytes()) + cache) / bandwidth;
+  b.decode_bandwidth = o.tokens * (passes * static_cast<double>(model.step_bytes()) + cache) / bandwidth;
   b.decode_arithmetic = o.tokens * rows * 2 * (model.step_macs() / flops + AttentionMacs(c, middle) / plain);
   const double head = static_cast<double>(c.vocab) * c.hidden;
   b.prefill_arithmetic = o.scenes * 2 * ((o.prompt * (model.step_macs() - head) + head) / flops + o.prompt * AttentionMacs(c, o.prompt / 2.0) / plain);

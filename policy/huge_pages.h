@@ -1,16 +1,18 @@
-// Memory for weights: on huge pages where the system has them, since a pass over a model touches every page of it.
+// Memory for weights, keys and values: on huge pages where the system has them, since a pass over a model touches every page
+// of it.
 #ifndef SWERVE_POLICY_HUGE_PAGES_H_
 #define SWERVE_POLICY_HUGE_PAGES_H_
 
-#include <sys/mman.h>
-
-#include <cstdlib>
-#include <new>
+#include <cstddef>
 #include <vector>
 
 namespace swerve {
 
-// Stateless. Large pieces begin on a huge page, all on a cache line.
+// Thread-safe. Begins on a cache line. Pieces of 64 KiB to 4 MiB share slabs of huge pages with others of about their size (an
+// eighth more at most); larger ones begin on a huge page. Some of what is freed is kept for the next. Throws std::bad_alloc.
+void* AllocateHuge(size_t bytes);
+void FreeHuge(void* p, size_t bytes);  // as many as were allocated
+
 template <typename T>
 struct HugePageAllocator {
   using value_type = T;
@@ -18,16 +20,8 @@ struct HugePageAllocator {
   template <typename U>
   HugePageAllocator(const HugePageAllocator<U>&) {}
 
-  T* allocate(size_t n) {
-    constexpr size_t kHuge = size_t{2} << 20, kLine = 64;
-    const size_t bytes = n * sizeof(T), unit = bytes >= 2 * kHuge ? kHuge : kLine;
-    const size_t room = (bytes + unit - 1) / unit * unit;
-    void* p = std::aligned_alloc(unit, room == 0 ? unit : room);
-    if (p == nullptr) throw std::bad_alloc();
-    if (unit == kHuge) (void)madvise(p, room, MADV_HUGEPAGE);  // a wish
-    return static_cast<T*>(p);
-  }
-  void deallocate(T* p, size_t) { std::free(p); }
+  T* allocate(size_t n) { return static_cast<T*>(AllocateHuge(n * sizeof(T))); }
+  void deallocate(T* p, size_t n) { FreeHuge(p, n * sizeof(T)); }
   template <typename U>
   bool operator==(const HugePageAllocator<U>&) const { return true; }
 };

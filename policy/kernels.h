@@ -42,6 +42,9 @@ struct Table {
   void (*mix)(const float* weights, int64_t weight_stride, int heads, const float* v, int count, int d, float* out);
   // x[0:n] → exp(x − max), returns the sum; *max is the largest x. Buffer writable up to n rounded up to 16.
   double (*exp_sum)(float* x, int n, float* max);
+  int (*largest)(const float* x, int n);  // the first of the largest; n > 0
+  // Rotate-half RoPE of x [heads, d] in place by cos and sin [d/2], and the result times `scale`.
+  void (*rope)(float* x, int heads, int d, const float* cos, const float* sin, float scale);
   // W as gemm takes it: of [n, k], row-major with rows ldw apart, or, pack_columns, of its transpose [k, n].
   void (*pack_rows)(const float* w, int64_t ldw, int n, int k, float* packed);
   void (*pack_columns)(const float* w, int64_t ldw, int n, int k, float* packed);

@@ -4,6 +4,7 @@ namespace swerve::kernels {
 namespace {
 #define SWERVE_VECTOR_FLOATS 16
 #include "policy/kernels_body.inc"
+#include "policy/kernels_attention.inc"
 #include "policy/kernels_training.inc"
 }  // namespace
 extern const Table kAvx512Table;

@@ -53,17 +53,6 @@ int32_t EntryAt(const float* p, int n, double target) {
   return last;
 }
 
-int32_t LargestEntry(const float* p, int n) {
-  int best = 0;
-  for (int from = 0; from < n; from += kBlock) {
-    const int to = std::min(n, from + kBlock);
-    float top = p[from];
-    for (int i = from; i < to; ++i) top = p[i] > top ? p[i] : top;
-    if (top > p[best]) best = static_cast<int>(std::find(p + from, p + to, top) - p);
-  }
-  return best;
-}
-
 }  // namespace
 
 DrawnToken DrawToken(const float* logits, int vocab, const GenerateRequest& request, double uniform, std::vector<float>* scratch) {
@@ -74,7 +63,7 @@ DrawnToken DrawToken(const float* logits, int vocab, const GenerateRequest& requ
   float max;
   double kept = kernels::Best().exp_sum(p, vocab, &max);
   if (request.temperature > 0 && request.top_p < 1) kept = KeepNucleus(p, vocab, request.top_p * kept);
-  const int32_t id = request.temperature > 0 ? EntryAt(p, vocab, uniform * kept) : LargestEntry(logits, vocab);
+  const int32_t id = request.temperature > 0 ? EntryAt(p, vocab, uniform * kept) : kernels::Best().largest(logits, vocab);
   auto logprob = [&](int32_t of) { return static_cast<float>(static_cast<double>(logits[of] * scale) - max - std::log(kept)); };
   DrawnToken drawn{{id, logprob(id)}, {}};
   for (const int32_t of : Largest(logits, vocab, request.top_logprobs)) drawn.top.push_back({of, logprob(of)});

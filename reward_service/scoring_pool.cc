@@ -291,6 +291,7 @@ absl::Status ScoringPool::Prepare(Job& job) {
     SWERVE_ASSIGN_OR_RETURN(job.functions, RewardFunctions::Make(request.rules()));
   }
   SWERVE_RETURN_IF_ERROR(job.functions.Check(*job.target, request));
+  job.rewards.reserve(request.candidates_size());
   for (int i = 0; i < request.candidates_size(); ++i) job.rewards.push_back(job.call.reply->add_rewards());
   job.ready = options_.now();
   RewardMetrics::Get().prepare_seconds.Observe(absl::ToDoubleSeconds(job.ready - job.begun));

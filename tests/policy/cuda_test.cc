@@ -15,6 +15,7 @@
 #include "policy/model.h"
 #include "policy/torch_fused.h"
 #include "tests/policy/architectures.h"
+#include "tests/policy/drive_requests.h"
 
 namespace swerve {
 namespace {
@@ -32,22 +33,7 @@ class Cuda : public testing::Test {
 using CudaEngine = Cuda;
 using CudaTraining = Cuda;
 
-std::shared_ptr<const Image> Picture() {
-  auto image = std::make_shared<Image>(Image{112, 112, {}});
-  for (int i = 0; i < 112 * 112 * 3; ++i) image->rgb.push_back(static_cast<uint8_t>((7 * i + i / 256) % 256));
-  return image;
-}
-
-std::vector<GenerateRequest> Requests(double temperature) {
-  std::vector<GenerateRequest> out;
-  for (int i = 0; i < 6; ++i) {
-    GenerateRequest r{.prompt = {.text = "command move forward. speed " + std::to_string(i) + ".5. drive."}, .temperature = temperature, .max_new_tokens = 20 + 30 * i};
-    if (i != 1) r.prompt.image = Picture();
-    for (int s = 0; s <= i; ++s) r.seeds.push_back(StreamSeed(7, i, s));
-    out.push_back(std::move(r));
-  }
-  return out;
-}
+std::vector<GenerateRequest> Requests(double temperature) { return DriveRequests(6, temperature, 20, 30); }
 
 std::unique_ptr<Engine> MakeEngine(EngineOptions options) {
   options.model_dir = kModel;

@@ -7,11 +7,11 @@
 #include <atomic>
 
 #include "absl/strings/match.h"
-#include "base/random.h"
 #include "base/status_matchers.h"
 #include "policy/device_backend.h"
 #include "policy/engine.h"
 #include "policy/engine_metrics.h"
+#include "tests/policy/drive_requests.h"
 #include "tests/testing/emulated_ops.h"
 
 namespace swerve {
@@ -19,22 +19,7 @@ namespace {
 
 const std::string kModel = std::string(SWERVE_SOURCE_DIR) + "/models/tiny";
 
-std::shared_ptr<const Image> Picture() {
-  auto image = std::make_shared<Image>(Image{112, 112, {}});
-  for (int i = 0; i < 112 * 112 * 3; ++i) image->rgb.push_back(static_cast<uint8_t>((7 * i + i / 256) % 256));
-  return image;
-}
-
-std::vector<GenerateRequest> Requests(double temperature) {
-  std::vector<GenerateRequest> out;
-  for (int i = 0; i < 3; ++i) {
-    GenerateRequest r{.prompt = {.text = "command move forward. speed " + std::to_string(i) + ".5. drive."}, .temperature = temperature, .max_new_tokens = 4 + 5 * i};
-    if (i != 1) r.prompt.image = Picture();
-    for (int s = 0; s <= i; ++s) r.seeds.push_back(StreamSeed(7, i, s));
-    out.push_back(std::move(r));
-  }
-  return out;
-}
+std::vector<GenerateRequest> Requests(double temperature) { return DriveRequests(3, temperature, 4, 5); }
 
 absl::StatusOr<std::unique_ptr<Engine>> DeviceEngine(EngineOptions options, std::function<std::string()> fail = nullptr) {
   options.model_dir = kModel;

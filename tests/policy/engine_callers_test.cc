@@ -60,7 +60,7 @@ TEST(EngineCallers, GetWhatTheyWouldGetAlone) {
     auto engine = Make({});
     for (int i = 0; i < 12; ++i) want.push_back(Generate(*engine, Ask(i, 10 + 3 * i)));
   }
-  for (const auto [threads, rows] : {std::pair{1, 64}, {2, 6}}) {
+  for (const auto& [threads, rows] : {std::pair{1, 64}, {2, 6}}) {
     auto engine = Make({.threads = threads, .max_batch = rows});
     std::vector<GenerateResult> got(12);
     std::vector<std::thread> callers;
@@ -105,7 +105,9 @@ TEST(EngineCallers, WhatIsUnderWayEndsWithTheWeightsItBeganWith) {
   GenerateRequest request = Ask(3, 40);
   int tokens = 0;
   request.on_token = [&](const TokenEvent&) {
-    if (++tokens == 10) EXPECT_OK(engine->LoadWeights(OtherWeights(7)));
+    if (++tokens == 10) {
+      EXPECT_OK(engine->LoadWeights(OtherWeights(7)));
+    }
   };
   const GenerateResult got = Generate(*engine, request);
   for (int s = 0; s < 2; ++s) EXPECT_EQ(got.responses[s].SerializeAsString(), want.responses[s].SerializeAsString());
@@ -119,7 +121,9 @@ TEST(EngineCallers, StreamedWeightsAreTakenUpAtTheNextTokenAndEachTokenSaysWhose
   GenerateRequest request = Ask(3, 40);
   int tokens = 0;
   request.on_token = [&](const TokenEvent&) {
-    if (++tokens == 10) EXPECT_OK(engine->LoadWeights(OtherWeights(7)));  // five tokens of each sequence
+    if (++tokens == 10) {  // five tokens of each sequence
+      EXPECT_OK(engine->LoadWeights(OtherWeights(7)));
+    }
   };
   const GenerateResult got = Generate(*engine, request);
   bool differs = false;
@@ -129,7 +133,9 @@ TEST(EngineCallers, StreamedWeightsAreTakenUpAtTheNextTokenAndEachTokenSaysWhose
     ASSERT_EQ(r.weight_versions_size(), r.token_ids_size());
     for (int t = 0; t < r.token_ids_size(); ++t) {
       EXPECT_EQ(r.weight_versions(t), t < 5 ? 0 : 7);
-      if (t < 5) EXPECT_EQ(r.token_ids(t), before.responses[s].token_ids(t));
+      if (t < 5) {
+        EXPECT_EQ(r.token_ids(t), before.responses[s].token_ids(t));
+      }
     }
     differs = differs || r.text() != before.responses[s].text();
   }
@@ -159,6 +165,28 @@ TEST(EngineCallers, KeysAndValuesStayBelowTheBound) {
   for (const GenerateResult& result : results) EXPECT_NE(result.responses[1].finish(), v1::CANCELLED);
   EXPECT_LE(most * row, bound);
   EXPECT_GT(most, 1);
+}
+
+// More would take each other's keys and values out of the caches; the rest follow as these end.
+TEST(EngineCallers, ContinuesNoMoreAtOnceThanTheCachesHold) {
+  auto config = LoadModelConfig(kModel);
+  ASSERT_OK(config.status());
+  auto tensors = MapTensors(kModel, *config);
+  ASSERT_OK(tensors.status());
+  auto model = FusedModel::Create(*config, *tensors);
+  ASSERT_OK(model.status());
+  const int rows = (*model)->rows_at_once();
+  const size_t samples = 3 * static_cast<size_t>(rows) + 5;
+  auto engine = Make({.threads = 1, .max_batch = static_cast<int>(samples)});
+  GenerateRequest request = Ask(4, 6);
+  request.seeds.clear();
+  for (size_t i = 0; i < samples; ++i) request.seeds.push_back(i);
+  int64_t most = 0;
+  request.on_token = [&](const TokenEvent&) { most = std::max<int64_t>(most, engine->load().sequences); };
+  const GenerateResult got = Generate(*engine, request);
+  EXPECT_EQ(got.responses.size(), samples);
+  for (const v1::Response& response : got.responses) EXPECT_GT(response.token_ids_size(), 0);
+  EXPECT_EQ(most, rows);
 }
 
 TEST(EngineCallers, AnEngineInBf16AnswersInKind) {

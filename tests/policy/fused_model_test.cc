@@ -30,7 +30,7 @@ std::vector<float> Floats(int64_t n, uint64_t seed) {
 // anything but two.
 TEST(Kernels, MultiplyAsDoublesDo) {
   for (const kernels::Table* table : kernels::Supported()) {
-    for (const auto [m, n, k] : {std::tuple{1, 16, 2}, {7, 48, 130}, {12, 272, 96}, {13, 40, 1030}, {29, 16, 514}, {251, 304, 518}}) {
+    for (const auto& [m, n, k] : {std::tuple{1, 16, 2}, {7, 48, 130}, {12, 272, 96}, {13, 40, 1030}, {29, 16, 514}, {251, 304, 518}}) {
       const int64_t padded = kernels::Padded(n);
       const std::vector<float> a = Floats(m * k, 1), w = Floats(int64_t{n} * k, 2), bias = Floats(padded, 3), held = Floats(m * padded, 4);
       std::vector<float> packed(padded * k);
@@ -63,6 +63,63 @@ TEST(Kernels, RoundToBf16ToTheNearestTiesToEven) {
     table->to_bf16(x.data(), static_cast<int64_t>(x.size()), out.data());
     EXPECT_EQ(std::vector<uint16_t>(out.begin(), out.begin() + 7), (std::vector<uint16_t>{0x3f80, 0x3f80, 0x3f82, 0x3f81, 0xff62, 0x7f80, 0})) << table->name;
     EXPECT_GT(out[7] & 0x7fff, 0x7f80) << "not a number any longer";
+  }
+}
+
+TEST(Kernels, FindTheFirstOfTheLargest) {
+  for (const kernels::Table* table : kernels::Supported()) {
+    for (const int n : {1, 15, 16, 17, 255, 256, 257, 1000, 4099}) {
+      std::vector<float> x = Floats(n, 7);
+      for (const int at : {0, n / 3, n / 2, n - 1}) {
+        const std::vector<float> before = x;
+        for (int i = at; i < n; i += 7) x[i] = 2;  // and none before it
+        EXPECT_EQ(table->largest(x.data(), n), at) << table->name << " " << n;
+        x = before;
+      }
+      const std::vector<float> low(n, -1e30f);
+      EXPECT_EQ(table->largest(low.data(), n), 0) << table->name << " " << n;
+    }
+  }
+}
+
+// Halves of heads that are whole vectors, parts of one, and both.
+TEST(Kernels, RotateAndScaleInPlace) {
+  for (const kernels::Table* table : kernels::Supported()) {
+    for (const int d : {8, 24, 32, 72, 128}) {
+      const std::vector<float> x = Floats(3 * d, 8), cos = Floats(d / 2, 9), sin = Floats(d / 2, 10);
+      std::vector<float> y = x;
+      table->rope(y.data(), 3, d, cos.data(), sin.data(), 0.3f);
+      for (int h = 0; h < 3; ++h) {
+        for (int i = 0; i < d / 2; ++i) {
+          const double a = x[h * d + i], b = x[h * d + i + d / 2];
+          EXPECT_NEAR(y[h * d + i], 0.3 * (a * cos[i] - b * sin[i]), 1e-7) << table->name << " " << d;
+          EXPECT_NEAR(y[h * d + i + d / 2], 0.3 * (b * cos[i] + a * sin[i]), 1e-7) << table->name << " " << d;
+        }
+      }
+    }
+  }
+}
+
+// Values far apart, far below the largest, and one alone; sums as doubles keep them.
+TEST(Kernels, SumExponentials) {
+  for (const kernels::Table* table : kernels::Supported()) {
+    for (const int n : {1, 16, 77, 5000}) {
+      std::vector<float> x = Floats(n, 11);
+      for (float& v : x) v = 12 * v + 3;
+      if (n > 50) x[20] = -300;
+      const std::vector<float> before = x;
+      x.resize(n + 16);
+      float max = 0;
+      const double sum = table->exp_sum(x.data(), n, &max);
+      ASSERT_EQ(max, *std::max_element(before.begin(), before.end())) << table->name;
+      double want = 0;
+      for (const float v : before) want += std::exp(static_cast<double>(v) - max);
+      EXPECT_NEAR(sum, want, 3e-7 * want) << table->name << " " << n;  // each within 2 ulp
+      for (int i = 0; i < n; ++i) ASSERT_NEAR(x[i], std::exp(static_cast<double>(before[i]) - max), 2e-7) << table->name;
+      if (n > 50) {
+        EXPECT_EQ(x[20], 0) << table->name;
+      }
+    }
   }
 }
 

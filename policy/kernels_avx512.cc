@@ -1,3 +1,5 @@
+#include <immintrin.h>
+
 #include "policy/kernels.h"
 
 namespace swerve::kernels {

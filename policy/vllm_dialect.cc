@@ -11,7 +11,7 @@ namespace swerve {
 namespace {
 
 constexpr char kLoading[] = "swerve:loading";  // no weights to answer with
-constexpr char kNeedsDev[] = "start vLLM with VLLM_SERVER_DEV_MODE=1, in a version whose reload_weights takes weights_path";
+constexpr char kNeedsDev[] = "start vLLM with VLLM_SERVER_DEV_MODE=1, in version 0.16 or newer";
 
 absl::Status Malformed(absl::string_view what) { return absl::DataLossError(absl::StrCat("vLLM's answer: ", what)); }
 absl::Status TooOld(absl::string_view what) {
@@ -173,7 +173,9 @@ class Vllm final : public ServerDialect {
   }
 
   absl::Status Load(const ServerLine& line, const std::string& path, const std::string& label, absl::Duration timeout) const override {
-    const absl::Status paused = Post(line, "/pause?mode=abort&clear_cache=true", "", timeout);
+    // The caches go when the new weights are there: cleared here, those of the engine go without those of the server in front
+    // of it, which then sends it no picture that it has sent before.
+    const absl::Status paused = Post(line, "/pause?mode=abort&clear_cache=false", "", timeout);
     if (!paused.ok() && !absl::IsUnimplemented(paused)) return paused;
     const absl::Status loaded = Reload(line, path, label, timeout);
     const absl::Status resumed = paused.ok() ? Post(line, "/resume", "", timeout) : absl::OkStatus();
@@ -198,9 +200,12 @@ class Vllm final : public ServerDialect {
     const absl::Status loaded = Post(line, "/collective_rpc", call.dump(), timeout);
     if (absl::IsUnimplemented(loaded)) return absl::FailedPreconditionError(absl::StrCat(line.url(), " has no /collective_rpc; ", kNeedsDev));
     SWERVE_RETURN_IF_ERROR(loaded);
-    const absl::Status reset = Post(line, "/reset_prefix_cache", "", timeout);  // keys and values of the old weights
-    if (absl::IsUnimplemented(reset)) return absl::FailedPreconditionError(absl::StrCat(line.url(), " has no /reset_prefix_cache; ", kNeedsDev));
-    SWERVE_RETURN_IF_ERROR(reset);
+    // What the old weights made of prompts and of pictures, and which pictures the engine has.
+    for (const char* cache : {"/reset_prefix_cache", "/reset_encoder_cache", "/reset_mm_cache"}) {
+      const absl::Status reset = Post(line, cache, "", timeout);
+      if (absl::IsUnimplemented(reset)) return absl::FailedPreconditionError(absl::StrCat(line.url(), " has no ", cache, "; ", kNeedsDev));
+      SWERVE_RETURN_IF_ERROR(reset);
+    }
     return Label(line, label, timeout);
   }
   static ServerJson Messages(const ServerAsk& ask) {

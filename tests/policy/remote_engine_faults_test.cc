@@ -8,6 +8,7 @@
 #include "base/http_server.h"
 #include "policy/engine_metrics.h"
 #include "tests/policy/remote_engine_fixture.h"
+#include "tests/testing/fake_inference_faults.h"
 
 namespace swerve {
 namespace {

@@ -32,6 +32,12 @@ class RemoteEngineTest : public testing::TestWithParam<FakeInferenceServer::Kind
   static constexpr int32_t kEos = 1015;  // of the test model
 
   static std::string Model() { return std::string(SWERVE_SOURCE_DIR) + "/tests/policy/data/model"; }
+  static std::shared_ptr<const Image> Picture() {
+    const int size = Text().image_size();
+    auto image = std::make_shared<Image>(Image{size, size, {}});
+    for (int i = 0; i < 3 * size * size; ++i) image->rgb.push_back(static_cast<uint8_t>(i * 7));
+    return image;
+  }
   static const EngineText& Text() {
     static const EngineText& text = *EngineText::Load(Model(), "pose3_text", "")->release();
     return text;

@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/synchronization/notification.h"
 #include "tests/policy/remote_engine_fixture.h"
+#include "tests/testing/fake_inference_faults.h"
 
 namespace swerve {
 namespace {
@@ -121,9 +122,7 @@ TEST_P(RemoteEngineTest, AResponseOfFullLengthEndsForItsLength) {
 TEST_P(RemoteEngineTest, APictureGoesAsPng) {
   FakeInferenceServer& server = Server("a");
   GenerateRequest request = Request({1, 2});
-  auto image = std::make_shared<Image>(Image{Text().image_size(), Text().image_size(), {}});
-  for (int i = 0; i < 3 * image->height * image->width; ++i) image->rgb.push_back(static_cast<uint8_t>(i * 7));
-  request.prompt.image = image;
+  request.prompt.image = Picture();
   server.ChatIds([&](const Json& body) {
     EXPECT_EQ(body["messages"].back()["content"][1]["text"], request.prompt.text);
     return *Text().Prompt(request);
@@ -135,7 +134,22 @@ TEST_P(RemoteEngineTest, APictureGoesAsPng) {
   std::string png;
   ASSERT_TRUE(absl::ConsumePrefix(&url, "data:image/png;base64,") && absl::Base64Unescape(url, &png));
   SWERVE_ASSERT_OK_AND_ASSIGN(const Image seen, DecodeImage(png));
-  EXPECT_EQ(seen.rgb, image->rgb);
+  EXPECT_EQ(seen.rgb, request.prompt.image->rgb);
+}
+
+// vLLM keeps pictures in two places, and what its vision tower made of them in a third.
+TEST_P(RemoteEngineTest, NewWeightsSeeAPictureAnew) {
+  FakeInferenceServer& server = Server("a");
+  GenerateRequest request = Request({1, 2});
+  request.prompt.image = Picture();
+  server.ChatIds([&](const Json&) { return *Text().Prompt(request); });
+  auto engine = Engine();
+  ASSERT_OK(Ask(*engine, request).status());
+  ASSERT_OK(engine->LoadWeights(Weights(5)));
+  ASSERT_OK(Ask(*engine, request).status());
+  if (!sglang()) {
+    EXPECT_EQ(server.asked().back().features_label, server.loads().back());
+  }
 }
 
 TEST_P(RemoteEngineTest, AnotherPromptThanWasSentIsRefused) {

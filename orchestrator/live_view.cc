@@ -58,6 +58,15 @@ std::string TokensPerSecond(const v1::StatusReply& status) {
   return text.empty() ? "-" : text;
 }
 
+// "rollout-0: engine: …" of the roles that cannot work.
+std::vector<std::string> Troubles(const v1::StatusReply& status) {
+  std::vector<std::string> out;
+  for (const v1::RoleStatus& role : status.roles()) {
+    if (!role.trouble().empty()) out.push_back(absl::StrCat(role.role(), ": ", role.trouble()));
+  }
+  return out;
+}
+
 std::string TimeLeft(const v1::StatusReply& status) {
   const double progress = RunProgress(status);
   // The first steps say little about the rate.
@@ -113,12 +122,13 @@ std::vector<std::string> ComposeView(const v1::StatusReply& status, const std::m
     if (count > 0) absl::StrAppend(&died, "  ", role, " ", count);
   }
   if (!died.empty()) lines.push_back("restarts" + died);
+  for (const std::string& trouble : Troubles(status)) lines.push_back("trouble   " + trouble);
   for (std::string& line : lines) line.resize(std::min(line.size(), static_cast<size_t>(std::max(width, 10))));
   return lines;
 }
 
 std::string ComposeLine(const v1::StatusReply& status) {
-  return absl::StrFormat(
+  std::string line = absl::StrFormat(
       "step %d/%d  %.0f%%  time %s  left %s  reward %s (trajectory %s format %s goal %s)  total failures %s  "
       "refinement success %s  version %d  staleness %s  tokens/s %s%s",
       status.step(), status.steps_total(), RunProgress(status) * 100, Clock(status.elapsed_seconds()),
@@ -127,6 +137,8 @@ std::string ComposeLine(const v1::StatusReply& status) {
       Percent(Mean(status, "rollout/total_failure_ratio")),
       Percent(Mean(status, "rollout/refinement_success_ratio")), status.policy().version(),
       Number(Staleness(status)), TokensPerSecond(status), State(status));
+  for (const std::string& trouble : Troubles(status)) absl::StrAppend(&line, "  [", trouble, "]");
+  return line;
 }
 
 LiveView::LiveView() : tty_(isatty(STDERR_FILENO) == 1) {}

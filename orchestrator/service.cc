@@ -202,6 +202,7 @@ grpc::Status OrchestratorService::Report(grpc::ServerContext*, const v1::ReportR
   role.set_role(request->role());
   role.set_last_seen_us(absl::ToUnixMicros(options_.clock()));
   for (const auto& [name, value] : request->values()) (*role.mutable_values())[name] = value;
+  role.set_trouble(request->trouble());
   if (request->role() == "learner") {
     const bool news = request->step() != step_ || (request->finished() && !finished_);
     SetStep(request->step());

@@ -68,6 +68,7 @@ void RolloutStats::Stored(const v1::Episode& episode, const Seconds& seconds) {
   Group group = Summarise(episode, seconds);
   absl::MutexLock lock(&mu_);
   ++stored_;
+  trouble_.clear();
   window_.push_back(std::move(group));
   if (window_.size() > kWindow) window_.pop_front();
 }
@@ -94,6 +95,16 @@ void RolloutStats::WeightVersion(int64_t version) {
   metrics::Gauge("swerve_rollout_weight_version", "Weight version the engine samples from").Set(version);
   absl::MutexLock lock(&mu_);
   version_ = version;
+}
+
+void RolloutStats::Trouble(std::string why) {
+  absl::MutexLock lock(&mu_);
+  trouble_ = std::move(why);
+}
+
+std::string RolloutStats::trouble() const {
+  absl::MutexLock lock(&mu_);
+  return trouble_;
 }
 
 std::map<std::string, double> RolloutStats::Report(absl::Time now, int held) {

@@ -41,6 +41,9 @@ class RolloutStats {
   void Dropped(const std::string& reason) ABSL_LOCKS_EXCLUDED(mu_);
   void RefinementFailed(const std::string& reason) ABSL_LOCKS_EXCLUDED(mu_);
   void WeightVersion(int64_t version) ABSL_LOCKS_EXCLUDED(mu_);
+  // Why a group was just lost. Told until one is stored.
+  void Trouble(std::string why) ABSL_LOCKS_EXCLUDED(mu_);
+  std::string trouble() const ABSL_LOCKS_EXCLUDED(mu_);
 
   // The values above; starts the next interval.
   std::map<std::string, double> Report(absl::Time now, int held) ABSL_LOCKS_EXCLUDED(mu_);
@@ -70,6 +73,7 @@ class RolloutStats {
   int64_t version_ ABSL_GUARDED_BY(mu_) = 0;
   std::map<std::string, uint64_t> drops_ ABSL_GUARDED_BY(mu_);
   std::deque<Group> window_ ABSL_GUARDED_BY(mu_);
+  std::string trouble_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace swerve

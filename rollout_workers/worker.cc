@@ -134,6 +134,7 @@ absl::StatusOr<std::optional<Worker::Generated>> Worker::Generate(const std::vec
   if (parts_.busy != nullptr && now > since) parts_.busy->Add(since, now);
   if (!all.ok() && IsRetryable(all.status())) {
     spdlog::warn("engine: {}", Text(all.status()));
+    stats_.Trouble(absl::StrCat("engine: ", Text(all.status())));
     return std::optional<Generated>();
   }
   if (!all.ok()) return Annotate(all.status(), "engine");

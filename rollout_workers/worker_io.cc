@@ -109,6 +109,7 @@ void Worker::ReportNow() {
   v1::ReportRequest request;
   request.set_role(options_.name);
   for (const auto& [name, value] : stats_.Report(absl::Now(), held)) (*request.mutable_values())[name] = value;
+  request.set_trouble(stats_.trouble());
   const absl::StatusOr<v1::ReportReply> reply = parts_.orchestrator->Report(request);
   if (reply.ok() && reply->stop()) {
     absl::MutexLock lock(&mu_);
@@ -124,6 +125,7 @@ void Worker::ScoreAndDiagnose(RolloutGroup rollout) {
   if (absl::IsCancelled(scored.status()) && Stopping()) return;
   if (!scored.ok()) {
     spdlog::warn("group {} (scene {}) was not scored: {}", lease.group(), lease.scene_id(), Text(scored.status()));
+    stats_.Trouble(absl::StrCat("scoring: ", Text(scored.status())));
     Drop(lease, Reason("score", scored.status()));
     return;
   }
@@ -177,6 +179,7 @@ void Worker::Store(RefinedGroup group) {
     return;
   }
   if (IsRetryable(stored)) {
+    stats_.Trouble(absl::StrCat("storing: ", Text(stored)));
     Drop(lease, Reason("store", stored));
     return;
   }

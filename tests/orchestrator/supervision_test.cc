@@ -90,6 +90,14 @@ TEST(LiveViewTest, ShowsProgressTimeLeftRewardsAndStaleness) {
   EXPECT_THAT(lines.back(), AllOf(HasSubstr("reward 2"), testing::Not(HasSubstr("learner"))));
 }
 
+TEST(LiveViewTest, SaysWhatKeepsARoleFromItsWork) {
+  v1::StatusReply status = Sample();
+  EXPECT_THAT(ComposeLine(status), testing::Not(HasSubstr("engine")));
+  status.mutable_roles(0)->set_trouble("engine: no inference server could be asked in time");
+  EXPECT_THAT(ComposeLine(status), HasSubstr("[" + status.roles(0).role() + ": engine: no inference server"));
+  EXPECT_THAT(ComposeView(status, {}, 100).back(), HasSubstr("trouble   " + status.roles(0).role() + ": engine: no inference"));
+}
+
 TEST(LiveViewTest, ProgressIsByStepsOrTimeWhicheverIsFurther) {
   v1::StatusReply status = Sample();
   EXPECT_DOUBLE_EQ(RunProgress(status), 0.25);

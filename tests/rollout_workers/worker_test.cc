@@ -120,6 +120,22 @@ TEST(WorkerTest, DeterministicModeGoesGroupByGroup) {
   for (size_t i = 0; i < a.size(); ++i) EXPECT_EQ(a[i].SerializeAsString(), b[i].SerializeAsString());
 }
 
+TEST(WorkerTest, TellsWhyItsLastGroupWasLostUntilOneIsStored) {
+  RolloutStats stats(absl::Now());
+  EXPECT_EQ(stats.trouble(), "");
+  stats.Trouble("engine: no server");
+  stats.Dropped("generate_failed");
+  EXPECT_EQ(stats.trouble(), "engine: no server");
+  stats.Stored(v1::Episode(), {});
+  EXPECT_EQ(stats.trouble(), "");
+
+  Fixture f(1);
+  f.reward.Fail({absl::UnavailableError("nobody there")});
+  ASSERT_OK(f.Run());
+  EXPECT_EQ(f.orchestrator.dropped().size(), 1u);
+  EXPECT_EQ(f.worker->stats().trouble(), "") << "it was stored after all";
+}
+
 TEST(WorkerTest, AScorerThatFailsCostsALeaseNotAReward) {
   Fixture f(5);
   f.reward.Fail({absl::UnavailableError("down"), absl::DeadlineExceededError("slow")});

@@ -202,11 +202,17 @@ class Vllm final : public ServerDialect {
     SWERVE_RETURN_IF_ERROR(loaded);
     // What the old weights made of prompts and of pictures, and which pictures the engine has.
     for (const char* cache : {"/reset_prefix_cache", "/reset_encoder_cache", "/reset_mm_cache"}) {
-      const absl::Status reset = Post(line, cache, "", timeout);
-      if (absl::IsUnimplemented(reset)) return absl::FailedPreconditionError(absl::StrCat(line.url(), " has no ", cache, "; ", kNeedsDev));
-      SWERVE_RETURN_IF_ERROR(reset);
+      SWERVE_RETURN_IF_ERROR(Reset(line, cache, timeout));
     }
     return Label(line, label, timeout);
+  }
+  static absl::Status Reset(const ServerLine& line, const std::string& cache, absl::Duration timeout) {
+    const absl::StatusOr<std::string> reply = line.Send({.method = "POST", .path = cache, .timeout = timeout});
+    if (absl::IsUnimplemented(reply.status())) return absl::FailedPreconditionError(absl::StrCat(line.url(), " has no ", cache, "; ", kNeedsDev));
+    SWERVE_RETURN_IF_ERROR(reply.status());
+    const ServerJson json = ServerJson::parse(*reply, nullptr, false);  // versions that cannot fail say nothing
+    if (MemberOf(json, "success") != false) return absl::OkStatus();
+    return absl::UnavailableError(absl::StrCat(line.url(), cache, ": it kept what the old weights made, because something still uses it"));
   }
   static ServerJson Messages(const ServerAsk& ask) {
     const Prompt& prompt = ask.request->prompt;

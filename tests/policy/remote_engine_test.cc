@@ -152,6 +152,19 @@ TEST_P(RemoteEngineTest, NewWeightsSeeAPictureAnew) {
   }
 }
 
+TEST_P(RemoteEngineTest, AServerThatKeepsTheOldKeysAndValuesHasNotLoaded) {
+  FakeInferenceServer& server = Server("a");
+  server.KeepsPrefix(1);
+  auto engine = Engine();
+  ASSERT_OK(Ask(*engine, Request({1})).status());
+  EXPECT_EQ(server.loads().size(), sglang() ? 1u : 2u);
+  server.KeepsPrefix(1);
+  const absl::Status loaded = engine->LoadWeights(Weights(5));
+  if (sglang()) return;
+  EXPECT_THAT(loaded, StatusIs(absl::StatusCode::kUnavailable, HasSubstr("http://a/reset_prefix_cache")));
+  EXPECT_EQ(server.label(), "swerve:loading");
+}
+
 TEST_P(RemoteEngineTest, AnotherPromptThanWasSentIsRefused) {
   Server("a").Script({Edited([this](Json& body) {
     if (sglang()) {

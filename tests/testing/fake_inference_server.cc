@@ -29,6 +29,7 @@ HttpReply FakeInferenceServer::Control(const std::string& path, const std::strin
     if (path == "/v1/models") return Reply(200, {{"data", {{{"id", "policy"}}}}});
     // The engine forgets its pictures; the server before it goes on thinking that it has them.
     if (path == "/pause" && !absl::StrContains(query, "clear_cache=false")) held_.clear(), features_.clear();
+    if (path == "/reset_prefix_cache" && keeps_prefix_ > 0) return --keeps_prefix_, Reply(200, {{"success", false}});
     if (path == "/pause" || path == "/resume" || path == "/reset_prefix_cache") return Reply(200, {{"status", "ok"}});
     if (path == "/reset_encoder_cache") {
       features_.clear();

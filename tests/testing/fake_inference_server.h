@@ -61,6 +61,11 @@ class FakeInferenceServer {
   void KeepsLabel(bool keeps) { Set(&keeps_label_, keeps); }  // vLLM: has /weight_info
   void TellsBoot(bool tells) { Set(&tells_boot_, tells); }
   void LoadsFail(bool fail) { Set(&loads_fail_, fail); }
+  // vLLM 0.32: so many times the cache is in use when it is to be reset, which it says with 200.
+  void KeepsPrefix(int times) {
+    absl::MutexLock lock(&mu_);
+    keeps_prefix_ = times;
+  }
   // Of the next requests for a response, in turn.
   void Script(std::vector<Fault> faults) {
     absl::MutexLock lock(&mu_);
@@ -119,7 +124,7 @@ class FakeInferenceServer {
   bool down_ ABSL_GUARDED_BY(mu_) = false, healthy_ ABSL_GUARDED_BY(mu_) = true, raw_ ABSL_GUARDED_BY(mu_) = false;
   bool keeps_label_ ABSL_GUARDED_BY(mu_) = true, tells_boot_ ABSL_GUARDED_BY(mu_) = true, loads_fail_ ABSL_GUARDED_BY(mu_) = false;
   std::string label_ ABSL_GUARDED_BY(mu_) = "default";
-  int boots_ ABSL_GUARDED_BY(mu_) = 1;
+  int boots_ ABSL_GUARDED_BY(mu_) = 1, keeps_prefix_ ABSL_GUARDED_BY(mu_) = 0;
   std::deque<Fault> faults_ ABSL_GUARDED_BY(mu_);
   std::function<std::vector<int32_t>(const Json&)> chat_ids_ ABSL_GUARDED_BY(mu_);
   std::vector<Asked> asked_ ABSL_GUARDED_BY(mu_);

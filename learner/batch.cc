@@ -46,13 +46,19 @@ struct Rows {
   }
 };
 
-Rows RowsOf(const v1::Episode& episode, const ObjectiveSettings& objective, int group) {
+bool SampledWith(int64_t version, const v1::Response& r) {
+  const auto& versions = r.weight_versions();
+  return !versions.empty() && std::all_of(versions.begin(), versions.end(), [version](int64_t v) { return v == version; });
+}
+
+Rows RowsOf(const v1::Episode& episode, const ObjectiveSettings& objective, int group, int64_t version) {
   Rows out;
   for (const v1::Sample& sample : episode.samples()) {
     BatchRow row = RowOf(sample.response(), group);
     ObjectiveRow o{.group = group, .masked = !Usable(sample), .length = static_cast<int>(row.response_ids.size())};
     if (!o.masked) {
       row.old_lp.assign(sample.response().logprobs().begin(), sample.response().logprobs().end());
+      row.current = SampledWith(version, sample.response());
       SetRewards(sample.reward(), &o);
       out.finite = out.finite && Finite(sample.reward()) &&
                    std::all_of(row.old_lp.begin(), row.old_lp.end(), [](double lp) { return std::isfinite(lp); });
@@ -131,7 +137,7 @@ absl::StatusOr<Batch> MakeBatch(absl::Span<const v1::Episode> episodes, const Ob
     if (!image.ok() && IsRetryable(image.status())) return image.status();
     BatchGroup group{episode.group(), episode.scene_id(), {episode.prompt_ids().begin(), episode.prompt_ids().end()},
                      image.ok() ? *image : nullptr};
-    Rows rows = RowsOf(episode, objective, static_cast<int>(batch.groups.size()));
+    Rows rows = RowsOf(episode, objective, static_cast<int>(batch.groups.size()), version);
     const std::string reason = image.ok() ? DropReason(group, rows, objective, check) : "no_scene";
     if (!reason.empty()) {
       spdlog::warn("group {} (scene {}) cannot be trained on and is dropped: {}{}", episode.group(), episode.scene_id(),

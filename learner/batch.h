@@ -30,6 +30,7 @@ struct BatchRow {
   int group = 0;  // index into groups
   std::vector<int32_t> response_ids;
   std::vector<double> old_lp;  // sampling log-probabilities; empty for refinements
+  bool current = false;        // every token of it was sampled with the weights that the learner has before this batch
 };
 
 struct Batch {

@@ -133,6 +133,7 @@ absl::StatusOr<std::optional<Checkpoint>> LearnerLoop::Resume() {
   consumed_ = FromRanges(state.value("consumed", json::array()));
   unacknowledged_ = state.value("unacknowledged", std::vector<uint64_t>{});
   teacher_changes_ = state.value("teacher_changes", uint64_t{0});
+  if (state.contains("least_gap")) gap_ = GapWatch(state.value("least_gap", 0.0));
   spdlog::info("going on from checkpoint {} (weight version {}, {} groups consumed)", found->dir, version_, consumed_.size());
   if (state.value("config_hash", "") != ConfigHash(options_.config)) {
     spdlog::warn("objective, optimiser or starting policy are configured otherwise than when this run began");
@@ -170,6 +171,13 @@ void LearnerLoop::NoteTeacherChanges() {
   teacher_changes_ = std::max(teacher_changes_, found->lines);
   last_events_ = std::move(found->texts);
   CountTeacherChanges(last_events_.size());
+}
+
+void LearnerLoop::WatchGap(const Values& values) {
+  const auto gap = values.find(kSameWeightsGap);
+  if (gap == values.end()) return;
+  trouble_ = gap_.See(gap->second);
+  if (!trouble_.empty()) spdlog::warn("batch {}: {}", step_, trouble_);
 }
 
 // Announced weights that no checkpoint holds were trained on groups that will be trained on again: the restored ones go
@@ -245,6 +253,7 @@ absl::Status LearnerLoop::TrainOn(const std::vector<v1::Episode>& episodes) {
   values["groups/consumed"] = static_cast<double>(consumed_.size());
   last_row_ = values;
   NoteTeacherChanges();
+  WatchGap(values);
 
   const bool last = step_ >= static_cast<uint64_t>(learner_.steps()) || OutOfTime();
   const bool due = last || step_ % static_cast<uint64_t>(std::max(1, learner_.checkpoint_every())) == 0;
@@ -266,17 +275,18 @@ absl::Status LearnerLoop::TrainOn(const std::vector<v1::Episode>& episodes) {
 }
 
 absl::Status LearnerLoop::SaveCheckpoint(const Values& row) {
-  const json state = {{"version", version_},
-                      {"row", ToRow(row)},
-                      {"events", last_events_},
-                      {"teacher_changes", teacher_changes_},
-                      {"profile", learner_.profile()},
-                      {"reference", options_.config.policy().model()},
-                      {"seed", options_.config.seed()},  // every draw is named by it; there is no other generator state
-                      {"config_hash", ConfigHash(options_.config)},
-                      {"consumed", ToRanges(consumed_)},
-                      {"unacknowledged", unacknowledged_},
-                      {"elapsed_seconds", Elapsed()}};
+  json state = {{"version", version_},
+                {"row", ToRow(row)},
+                {"events", last_events_},
+                {"teacher_changes", teacher_changes_},
+                {"profile", learner_.profile()},
+                {"reference", options_.config.policy().model()},
+                {"seed", options_.config.seed()},  // every draw is named by it; there is no other generator state
+                {"config_hash", ConfigHash(options_.config)},
+                {"consumed", ToRanges(consumed_)},
+                {"unacknowledged", unacknowledged_},
+                {"elapsed_seconds", Elapsed()}};
+  if (std::isfinite(gap_.least())) state["least_gap"] = gap_.least();
   SWERVE_RETURN_IF_ERROR(checkpoints_.Save(step_, state, [&](const std::string& dir) -> absl::Status {
     std::error_code error;
     fs::create_directory(dir + "/trainer", error);
@@ -312,7 +322,7 @@ absl::Status LearnerLoop::Acknowledge() {
 }
 
 void LearnerLoop::Tell(const std::map<std::string, double>& values, bool finished) {
-  const absl::StatusOr<bool> stop = options_.orchestrator->Report(values, step_, finished);
+  const absl::StatusOr<bool> stop = options_.orchestrator->Report(values, step_, finished, trouble_);
   if (stop.ok()) {
     draining_ = draining_ || *stop;
   } else {

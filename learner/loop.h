@@ -21,6 +21,7 @@
 #include "evaluation/group_log.h"
 #include "evaluation/telemetry.h"
 #include "learner/checkpoint.h"
+#include "learner/gap_watch.h"
 #include "learner/trainer.h"
 #include "swerve/v1/config.pb.h"
 #include "swerve/v1/orchestrator.pb.h"
@@ -33,7 +34,8 @@ class OrchestratorLine {
   virtual ~OrchestratorLine() = default;
   virtual absl::Status Announce(const v1::PolicyManifest& policy) = 0;
   // True: the run is draining. Errors are not the learner's concern.
-  virtual absl::StatusOr<bool> Report(const std::map<std::string, double>& values, uint64_t step, bool finished) = 0;
+  // `trouble`: what a person should see to; empty: nothing.
+  virtual absl::StatusOr<bool> Report(const std::map<std::string, double>& values, uint64_t step, bool finished, const std::string& trouble) = 0;
   virtual absl::StatusOr<v1::PolicyManifest> Newest() = 0;
 };
 
@@ -65,6 +67,7 @@ class LearnerLoop {
   absl::Status LogRestored(const nlohmann::json& state);
   // last_events_ = changes of the teachers that no step has told yet.
   void NoteTeacherChanges();
+  void WatchGap(const std::map<std::string, double>& values);
   absl::Status PublishRestored(bool found);
   // A batch of episodes; nothing when stopped or out of time.
   absl::StatusOr<std::optional<std::vector<v1::Episode>>> NextBatch();
@@ -93,6 +96,8 @@ class LearnerLoop {
   std::vector<uint64_t> unacknowledged_; // of those, not yet acknowledged
   std::map<std::string, double> last_row_;  // numbers of step_
   std::vector<std::string> last_events_;    // what happened since the step before it
+  GapWatch gap_;
+  std::string trouble_;  // of the last batch that could show any
   uint64_t teacher_changes_ = 0;            // lines of teacher_changes.jsonl that are told
   double elapsed_before_ = 0;            // seconds, of earlier processes
   absl::Time started_;

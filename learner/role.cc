@@ -34,11 +34,12 @@ class GrpcLine : public OrchestratorLine {
         absl::Seconds(60), /*stoppable=*/false);
   }
 
-  absl::StatusOr<bool> Report(const std::map<std::string, double>& values, uint64_t step, bool finished) override {
+  absl::StatusOr<bool> Report(const std::map<std::string, double>& values, uint64_t step, bool finished, const std::string& trouble) override {
     v1::ReportRequest request;
     request.set_role(role_);
     request.set_step(step);
     request.set_finished(finished);
+    request.set_trouble(trouble);
     for (const auto& [name, value] : values) (*request.mutable_values())[name] = value;
     v1::ReportReply reply;
     SWERVE_RETURN_IF_ERROR(channel_.Call(

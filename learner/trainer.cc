@@ -10,6 +10,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/time/clock.h"
 #include "base/files.h"
+#include "learner/gap_watch.h"
 #include "learner/optimiser.h"
 #include "learner/restore.h"
 #include "learner/schedule.h"
@@ -158,7 +159,7 @@ class TorchTrainer : public Trainer {
                                const std::vector<std::vector<double>>& ref_lp, bool first) {
     optimiser_->ZeroGrad();
     ObjectiveTotals totals(plan);
-    double entropy = 0, difference = 0, worst = 0, on_tokens = 0;
+    double entropy = 0, difference = 0, worst = 0, on_tokens = 0, same_difference = 0, same_tokens = 0;
     for (const MicroBatch& cut : cuts) {
       const Tensor lp_tensor = policy_->Logprobs(cut.rows, temperature());
       const std::vector<double> lp = ToDoubles(lp_tensor);
@@ -178,6 +179,7 @@ class TorchTrainer : public Trainer {
           difference += gap;
           worst = std::max(worst, gap);
           on_tokens += 1;
+          if (batch.rows[number].current) same_difference += gap, same_tokens += 1;
         }
       }
       lp_tensor.backward(torch::tensor(grad).to(lp_tensor.device()));
@@ -199,6 +201,7 @@ class TorchTrainer : public Trainer {
       if (first) m["sampling/sampling_logp_difference/mean"] = difference / on_tokens;
       if (first) m["sampling/sampling_logp_difference/max"] = worst;
     }
+    if (first && same_tokens > 0) m[kSameWeightsGap] = same_difference / same_tokens;
     return m;
   }
 

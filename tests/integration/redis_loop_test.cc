@@ -54,7 +54,7 @@ class Line final : public OrchestratorLine {
     newest_ = policy;
     return absl::OkStatus();
   }
-  absl::StatusOr<bool> Report(const std::map<std::string, double>&, uint64_t, bool) override { return false; }
+  absl::StatusOr<bool> Report(const std::map<std::string, double>&, uint64_t, bool, const std::string&) override { return false; }
   absl::StatusOr<v1::PolicyManifest> Newest() override { return newest_; }
 
  private:

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 
@@ -25,7 +26,9 @@ class FakeTrainer : public Trainer {
  public:
   absl::StatusOr<std::map<std::string, double>> Train(const Batch& batch, const ObjectivePlan& plan) override {
     for (const BatchGroup& g : batch.groups) weights_ += absl::StrCat(g.group, " ");
-    return std::map<std::string, double>{{"train/loss", 1.0}};
+    std::map<std::string, double> values = {{"train/loss", 1.0}};
+    if (const size_t step = std::count(weights_.begin(), weights_.end(), ' ') / 2; step > 0 && step <= gaps.size()) values[kSameWeightsGap] = gaps[step - 1];
+    return values;
   }
   absl::Status SavePolicy(const std::string& dir) override {
     SWERVE_RETURN_IF_ERROR(MakeDirectories(dir));
@@ -37,6 +40,7 @@ class FakeTrainer : public Trainer {
     return absl::OkStatus();
   }
   std::string weights_;
+  std::vector<double> gaps;  // of the batches of two
 };
 
 class FakeLine : public OrchestratorLine {
@@ -49,8 +53,9 @@ class FakeLine : public OrchestratorLine {
     announced.push_back(policy);
     return absl::OkStatus();
   }
-  absl::StatusOr<bool> Report(const std::map<std::string, double>&, uint64_t, bool done) override {
+  absl::StatusOr<bool> Report(const std::map<std::string, double>&, uint64_t step, bool done, const std::string& trouble) override {
     finished = finished || done;
+    troubles[step] = trouble;
     return drain;
   }
   absl::StatusOr<v1::PolicyManifest> Newest() override {
@@ -59,6 +64,7 @@ class FakeLine : public OrchestratorLine {
   std::vector<v1::PolicyManifest> announced;
   uint64_t fail_announce_at = ~0ull;
   bool finished = false, drain = false;
+  std::map<uint64_t, std::string> troubles;  // by step
 };
 
 v1::Sample MakeSample(double traj, int tokens) {
@@ -95,6 +101,7 @@ class LoopTest : public testing::Test {
     options.config = config_;
     options.run = RunDir(root_);
     options.trainer = &(trainer_ = FakeTrainer());
+    trainer_.gaps = gaps_;
     options.episodes = &store_;
     options.orchestrator = &line_;
     options.images = [](const std::string&) { return std::shared_ptr<const Image>(); };
@@ -113,10 +120,46 @@ class LoopTest : public testing::Test {
   v1::RunConfig config_;
   FakeBuffers store_;
   FakeTrainer trainer_;
+  std::vector<double> gaps_;
   FakeLine line_;
   RowCheck check_;
   std::function<bool(absl::Duration)> stop_within_ = [](absl::Duration) { return true; };
 };
+
+TEST_F(LoopTest, AnEngineWithOtherWeightsThanItSaysIsATroubleTillItHasThem) {
+  gaps_ = {6e-7, 0.015, 7e-7};
+  Store({0, 1, 2, 3});
+  config_.mutable_learner()->set_steps(2);
+  ASSERT_OK(RunOnce());
+  EXPECT_EQ(line_.troubles[1], "");
+  EXPECT_THAT(line_.troubles[2], testing::HasSubstr("differ from the learner's by 0.015 a token"));
+  Store({4, 5});
+  config_.mutable_learner()->set_steps(3);
+  ASSERT_OK(RunOnce());
+  EXPECT_EQ(line_.troubles[3], "");
+}
+
+TEST_F(LoopTest, WhatAnEarlierLearnerSawOfTheGapIsKept) {
+  gaps_ = {6e-7, 0.015};
+  Store({0, 1});
+  config_.mutable_learner()->set_steps(1);
+  ASSERT_OK(RunOnce());
+  Store({2, 3});
+  config_.mutable_learner()->set_steps(2);
+  ASSERT_OK(RunOnce());
+  EXPECT_NE(line_.troubles[2], "");
+}
+
+TEST(GapWatchTest, RoundingOfTheEnginesTypeIsNoTrouble) {
+  GapWatch watch;
+  for (const double gap : {0.012, 0.02, 0.009, 0.03}) EXPECT_EQ(watch.See(gap), "") << gap;  // bfloat16
+  EXPECT_NE(watch.See(0.05), "");
+  EXPECT_EQ(watch.least(), 0.009);
+  EXPECT_EQ(watch.See(std::nan("")), "");
+  GapWatch exact;
+  for (const double gap : {0.0, 1e-3}) EXPECT_EQ(exact.See(gap), "") << gap;
+  EXPECT_NE(exact.See(3e-3), "");
+}
 
 TEST_F(LoopTest, WhatATeacherIsWorthIsInTheLogAndAMetricOfItsOwn) {
   config_.mutable_learner()->set_steps(1);
@@ -368,6 +411,21 @@ void AddTerm(v1::Reward* reward, const std::string& name, double value) {
   v1::RewardTerm* term = reward->add_terms();
   term->set_name(name);
   term->set_value(value);
+}
+
+TEST(MakeBatchTest, RowsOfTheLearnersOwnWeightsAreTold) {
+  SWERVE_ASSERT_OK_AND_ASSIGN(const ObjectiveSettings objective, ObjectiveOf(v1::RunConfig()));
+  v1::Episode e = MakeEpisode(3);
+  e.clear_samples();
+  for (const std::vector<int64_t>& versions : std::vector<std::vector<int64_t>>{{5}, {4}, {5, 5}, {4, 5}, {}}) {
+    v1::Sample* sample = e.add_samples();
+    *sample = MakeSample(0.5, 2);
+    sample->mutable_response()->mutable_weight_versions()->Assign(versions.begin(), versions.end());
+  }
+  SWERVE_ASSERT_OK_AND_ASSIGN(const Batch batch, MakeBatch({e}, objective, NoImageBut, 5));
+  std::vector<bool> current;
+  for (const BatchRow& row : batch.rows) current.push_back(row.current);
+  EXPECT_THAT(current, ElementsAre(true, false, true, false, false));
 }
 
 TEST(MakeBatchTest, RowsMasksAndRefinements) {

@@ -10,6 +10,7 @@
 #include "base/files.h"
 #include "base/random.h"
 #include "base/status_matchers.h"
+#include "learner/gap_watch.h"
 #include "tests/learner/tiny_model.h"
 
 namespace swerve {
@@ -95,6 +96,23 @@ TEST_F(TrainerTest, MovesProbabilityTowardsTheRefinement) {
   EXPECT_EQ(first["train/kl"], 0);  // the reference is the policy it started from
   EXPECT_GT(last["train/kl"], 0);
   EXPECT_EQ(last["train/off_policy_tokens"], in.batch.rows[3].response_ids.size() + in.batch.rows[7].response_ids.size());
+}
+
+// What an engine tells of its own tokens is compared where it had the weights that are here now.
+TEST_F(TrainerTest, TheGapOfTheSameWeightsIsOfTheirRowsAlone) {
+  v1::Episode e = MakeEpisode(0);
+  SWERVE_ASSERT_OK_AND_ASSIGN(auto trainer, CreateTrainer(config_));
+  const Input stale = Make({e});
+  SWERVE_ASSERT_OK_AND_ASSIGN(auto without, trainer->Train(stale.batch, stale.plan));
+  EXPECT_FALSE(without.contains(kSameWeightsGap));
+  e.mutable_samples(0)->mutable_response()->add_weight_versions(0);
+  e.mutable_samples(1)->mutable_response()->add_weight_versions(-1);
+  for (float& logprob : *e.mutable_samples(1)->mutable_response()->mutable_logprobs()) logprob = -30;
+  const Input fresh = Make({e});
+  SWERVE_ASSERT_OK_AND_ASSIGN(auto anew, CreateTrainer(config_));
+  SWERVE_ASSERT_OK_AND_ASSIGN(auto with, anew->Train(fresh.batch, fresh.plan));
+  EXPECT_GT(with.at("sampling/sampling_logp_difference/mean"), 5);
+  EXPECT_LT(with.at(kSameWeightsGap), 3);
 }
 
 TEST_F(TrainerTest, MicroBatchesGiveTheSameGradient) {

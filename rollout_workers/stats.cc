@@ -9,6 +9,7 @@ namespace swerve {
 namespace {
 
 constexpr size_t kWindow = 64;
+constexpr absl::Duration kRateOver = absl::Seconds(30);
 
 void Count(const char* name, const char* help, const metrics::Labels& labels, double by = 1) {
   metrics::Counter(name, help, labels).Increment(by);
@@ -111,10 +112,12 @@ std::map<std::string, double> RolloutStats::Report(absl::Time now, int held) {
   absl::MutexLock lock(&mu_);
   std::map<std::string, double> v;
   const double seconds = std::max(1e-3, absl::ToDoubleSeconds(now - last_report_));
-  v["rollout/tokens_per_second"] = static_cast<double>(tokens_) / seconds;
+  while (counted_.size() > 1 && counted_[1].first <= now - kRateOver) counted_.pop_front();
+  const auto& [since, before] = counted_.front();
+  v["rollout/tokens_per_second"] = static_cast<double>(tokens_ - before) / std::max(1e-3, absl::ToDoubleSeconds(now - since));
+  counted_.emplace_back(now, tokens_);
   v["rollout/busy_ratio"] = std::min(1.0, absl::ToDoubleSeconds(busy_) / seconds);
   last_report_ = now;
-  tokens_ = 0;
   busy_ = absl::ZeroDuration();
   v["rollout/groups_stored"] = static_cast<double>(stored_);
   v["rollout/groups_duplicate"] = static_cast<double>(duplicates_);

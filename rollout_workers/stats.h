@@ -1,6 +1,6 @@
 // Every number a rollout worker tells: Prometheus metrics, and the values it reports to the orchestrator:
 //
-//   rollout/tokens_per_second   sampled tokens, since the last report
+//   rollout/tokens_per_second   sampled tokens, over the last 30 s (they are counted a group at a time)
 //   rollout/busy_ratio          share of wall time inside the engine, since the last report
 //   rollout/groups_stored, groups_duplicate, groups_dropped, groups_held, weight_version    now
 //   rollout/generate_seconds, score_seconds, diagnose_seconds           per group, mean of the window
@@ -18,6 +18,7 @@
 #include <deque>
 #include <map>
 #include <string>
+#include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -29,7 +30,7 @@ namespace swerve {
 // Thread-safe.
 class RolloutStats {
  public:
-  explicit RolloutStats(absl::Time now) : last_report_(now) {}
+  explicit RolloutStats(absl::Time now) : last_report_(now), counted_({{now, 0}}) {}
 
   void Generated(uint64_t tokens, absl::Duration busy) ABSL_LOCKS_EXCLUDED(mu_);
   // `seconds` of generating, scoring and diagnosing this group.
@@ -66,7 +67,8 @@ class RolloutStats {
 
   mutable absl::Mutex mu_;
   absl::Time last_report_ ABSL_GUARDED_BY(mu_);
-  uint64_t tokens_ ABSL_GUARDED_BY(mu_) = 0;  // since the last report
+  uint64_t tokens_ ABSL_GUARDED_BY(mu_) = 0;  // of all time
+  std::deque<std::pair<absl::Time, uint64_t>> counted_ ABSL_GUARDED_BY(mu_);  // tokens_ at reports, back to 30 s ago
   absl::Duration busy_ ABSL_GUARDED_BY(mu_);
   uint64_t stored_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t duplicates_ ABSL_GUARDED_BY(mu_) = 0;

@@ -120,6 +120,19 @@ TEST(WorkerTest, DeterministicModeGoesGroupByGroup) {
   for (size_t i = 0; i < a.size(); ++i) EXPECT_EQ(a[i].SerializeAsString(), b[i].SerializeAsString());
 }
 
+// A group's tokens are counted as it ends: most reports see none.
+TEST(WorkerTest, TokensASecondAreThoseOfHalfAMinute) {
+  const absl::Time begin = absl::UnixEpoch();
+  RolloutStats stats(begin);
+  const auto rate = [&](int second) { return stats.Report(begin + absl::Seconds(second), 0)["rollout/tokens_per_second"]; };
+  EXPECT_EQ(rate(5), 0);
+  stats.Generated(3000, absl::Seconds(1));
+  EXPECT_EQ(rate(10), 300);
+  EXPECT_EQ(rate(30), 100);
+  EXPECT_EQ(rate(36), 3000 / 31.0) << "since the report 30 s ago or more";
+  EXPECT_EQ(rate(41), 0);
+}
+
 TEST(WorkerTest, TellsWhyItsLastGroupWasLostUntilOneIsStored) {
   RolloutStats stats(absl::Now());
   EXPECT_EQ(stats.trouble(), "");

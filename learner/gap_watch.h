@@ -18,7 +18,7 @@ class GapWatch {
   explicit GapWatch(double least = std::numeric_limits<double>::infinity()) : least_(least) {}
 
   // `gap`: kSameWeightsGap of a batch. What is wrong, for a person; empty: nothing. An engine's type and sampling have a gap of
-  // their own (1e-6 in float32, some 1e-2 in bfloat16), so the measure is the least that was seen: the first batch's weights are
+  // their own (6e-7 measured in float32; in bfloat16 some 1e-2 is expected), so the measure is the least that was seen: the first batch's weights are
   // those that the server started with.
   std::string See(double gap);
   double least() const { return least_; }  // infinity: nothing seen

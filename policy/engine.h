@@ -142,7 +142,7 @@ struct EngineOptions {
   int threads = 1;            // compute threads
   std::string device = "cpu"; // cpu or cuda:N
   std::string dtype = "float32";  // of the matrices and what they multiply: float32, bfloat16 (sums and the rest: float32)
-  int max_batch = 64;         // sequences continued together
+  int max_batch = 64;         // sequences continued together at most; on a CPU fewer where more would leave the caches
   int64_t cache_mb = 4096;    // MiB of keys and values; requests wait for room
   bool stream_weights = false;  // sequences under way go on with new weights. Their tokens then depend on when those came
   std::string codec = "pose3_text";  // policy/codec.h

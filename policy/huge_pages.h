@@ -9,7 +9,7 @@
 namespace swerve {
 
 // Thread-safe. Begins on a cache line. Pieces of 64 KiB to 4 MiB share slabs of huge pages with others of about their size (an
-// eighth more at most); larger ones begin on a huge page. Some of what is freed is kept for the next. Throws std::bad_alloc.
+// eighth more at most); larger ones begin on a huge page. Up to 64 MiB of what is freed are kept for the next. Throws std::bad_alloc.
 void* AllocateHuge(size_t bytes);
 void FreeHuge(void* p, size_t bytes);  // as many as were allocated
 

@@ -61,7 +61,7 @@ void AddServePolicyCommand(CLI::App& app) {
   policy->add_option("--listen", o->http.listen, "address; outside 127.* it needs --insecure")->capture_default_str();
   policy->add_option("--port", o->http.port, "0: any free one")->capture_default_str()->check(CLI::Range(0, 65535));
   policy->add_option("--threads", o->engine.threads, "compute threads")->capture_default_str()->check(CLI::Range(1, 256));
-  policy->add_option("--max-batch", o->engine.max_batch, "sequences decoded together")->capture_default_str()->check(CLI::Range(1, 4096));
+  policy->add_option("--max-batch", o->engine.max_batch, "sequences decoded together at most")->capture_default_str()->check(CLI::Range(1, 4096));
   policy->add_option("--device", o->engine.device, "cpu or cuda:N")->capture_default_str();
   policy->add_option("--dtype", o->engine.dtype, "of the matrices: float32, or bfloat16 (half the memory, and faster)")->capture_default_str();
   policy->add_option("--cache-mb", o->engine.cache_mb, "MiB of keys and values; requests wait for room")->capture_default_str()->check(CLI::Range(1, 1 << 20));

@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <cstring>
-#include <map>
 #include <thread>
 
 #include "base/random.h"
@@ -34,7 +33,8 @@ TEST(HugePages, PiecesAreTheirOwners) {
         continue;
       }
       // Most about the least and the largest piece of a slab.
-      const size_t around = std::map<int, size_t>{{0, 100}, {1, 64 << 10}, {2, 200 << 10}, {3, 4 << 20}}[static_cast<int>(random.Below(4))];
+      constexpr size_t kAround[] = {100, 64 << 10, 200 << 10, 4 << 20};
+      const size_t around = kAround[random.Below(4)];
       Piece p{nullptr, 1 + around / 2 + random.Below(around), static_cast<unsigned char>(1 + i % 251)};
       p.at = static_cast<unsigned char*>(AllocateHuge(p.bytes));
       ASSERT_EQ(reinterpret_cast<uintptr_t>(p.at) % 64, 0u);

@@ -1,4 +1,4 @@
-// CPU time of another process.
+// CPU time of another process, and what became of a core's time.
 #ifndef SWERVE_BENCH_PROCESS_CPU_H_
 #define SWERVE_BENCH_PROCESS_CPU_H_
 
@@ -27,6 +27,31 @@ inline double ProcessCpuSeconds(pid_t pid) {
   double user = 0, system = 0;
   if (cells.size() < 13 || !absl::SimpleAtod(cells[11], &user) || !absl::SimpleAtod(cells[12], &system)) return 0;
   return (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
+}
+
+// Of a core, since the machine started, in ticks like the above: when it had nothing to do, and when its host ran something
+// else in its place. Zeros where the kernel does not tell.
+struct CoreSeconds {
+  double idle = 0, stolen = 0;
+};
+
+inline CoreSeconds SecondsOfCore(int core) {
+  std::ifstream in("/proc/stat");
+  const std::string name = absl::StrCat("cpu", core);
+  CoreSeconds out;
+  for (std::string line; std::getline(in, line);) {
+    const std::vector<std::string> cells = absl::StrSplit(line, ' ', absl::SkipEmpty());
+    if (cells.size() < 9 || cells[0] != name) continue;
+    double wait = 0;
+    if (!absl::SimpleAtod(cells[4], &out.idle) || !absl::SimpleAtod(cells[5], &wait) ||
+        !absl::SimpleAtod(cells[8], &out.stolen)) {
+      return {};
+    }
+    out.idle += wait;
+    const double tick = static_cast<double>(sysconf(_SC_CLK_TCK));
+    return {out.idle / tick, out.stolen / tick};
+  }
+  return {};
 }
 
 }  // namespace swerve::bench

@@ -5,6 +5,8 @@
 // loopback; scenes by id. A group a call or N a call, serialised before, or by --stream each group by itself through the
 // rollout workers' client, which writes and reads the messages meanwhile. Both score the same groups; the service's answers
 // are compared with the library's byte for byte first. Medians over rounds in turn, since the machine's speed drifts.
+// A virtual machine's host takes time from a core, more of it while both are busy, as with the service: `share` is by the
+// clock, `share_given` by the time that the core ran or could have.
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -276,24 +278,36 @@ ordered_json Measure(const std::vector<v1::Scene>& scenes, const Options& o, con
   Service service(o, dir);
   CompareAnswers(service, work, o);
   std::vector<double> library, served, share, cpu_us, client_us;
+  double library_stolen = 0, stolen = 0, idle = 0, seconds_served = 0, scored_by_library = 0, scored = 0;
   for (int r = 0; r < o.rounds; ++r) {
+    const CoreSeconds begin = SecondsOfCore(kServerCore);
     library.push_back(LibraryRate(work, o));
+    const CoreSeconds between = SecondsOfCore(kServerCore);
     Callers callers(&service, work, o.in_flight);
     const double cpu = ProcessCpuSeconds(service.pid()), mine = CpuSeconds(CLOCK_PROCESS_CPUTIME_ID);
     const auto [calls, seconds] = callers.Run(o.seconds);
     const double candidates = static_cast<double>(calls) * o.batch * o.group;
     cpu_us.push_back(1e6 * (ProcessCpuSeconds(service.pid()) - cpu) / candidates);
     client_us.push_back(1e6 * (CpuSeconds(CLOCK_PROCESS_CPUTIME_ID) - mine) / candidates);
+    scored_by_library += library.back() * o.seconds, scored += candidates;
+    const CoreSeconds end = SecondsOfCore(kServerCore);
+    library_stolen += between.stolen - begin.stolen, stolen += end.stolen - between.stolen;
+    idle += end.idle - between.idle, seconds_served += seconds;
     served.push_back(candidates / seconds);
     share.push_back(served.back() / library.back());
   }
+  const double seconds = o.seconds * o.rounds;
   return {{"scenes", scenes.size()},
           {"library_candidates_per_second", Median(library)},
           {"service_candidates_per_second", Median(served)},
           {"share", Median(share)},
+          {"share_given", scored / (seconds_served - stolen) / (scored_by_library / (seconds - library_stolen))},
           {"library_us_per_candidate", 1e6 / Median(library)},
           {"service_cpu_us_per_candidate", Median(cpu_us)},
           {"caller_cpu_us_per_candidate", Median(client_us)},
+          {"library_core_stolen", library_stolen / seconds},
+          {"service_core_stolen", stolen / seconds_served},
+          {"service_core_idle", idle / seconds_served},
           {"request_bytes", work.bytes[0].Length()}};
 }
 

@@ -54,9 +54,22 @@ void GroupStream::Read(bool ok) {
     if (!understood) closed_ = true;
   }
   read_.Clear();
-  ReadMore();
+  // To read on tells the caller at once how much more it may send. That wakes it, which costs what a message costs; right behind
+  // answers it costs little.
+  if (understood) ReadLater();
   FinishIfDone();
   Release();
+}
+
+void GroupStream::ReadLater() {
+  {
+    absl::MutexLock lock(&mu_);
+    read_later_ = true;
+    if (announced_) return;
+    announced_ = true;
+    ++held_;
+  }
+  host_.NeedsFlush(this);
 }
 
 bool GroupStream::Submit(const grpc::Slice& message) {
@@ -122,17 +135,20 @@ void GroupStream::Answer(Group* group, const absl::Status& status) {
     announce = !announced_ && !flush;
     if (announce) announced_ = true, ++held_;
   }
-  if (announce) host_.HasAnswers(this);
+  if (announce) host_.NeedsFlush(this);
   if (flush) Send();
   Release();
 }
 
 void GroupStream::Flush() {
+  bool read = false;
   {
     absl::MutexLock lock(&mu_);
     announced_ = false;
+    std::swap(read, read_later_);
   }
   Send();
+  if (read) ReadMore();
   FinishIfDone();
   Release();
 }

@@ -33,8 +33,8 @@ class GroupStream {
     virtual GroupSlots& slots() = 0;
     // A caller is there: another stream is to be waited for.
     virtual void Arrived(GroupStream* stream) = 0;
-    // It has answers: Flush is to be called soon. Not again until it has been.
-    virtual void HasAnswers(GroupStream* stream) = 0;
+    // It has answers, or is to read on: Flush is to be called soon. Not again until it has been.
+    virtual void NeedsFlush(GroupStream* stream) = 0;
     // The last that is heard of it, to be destroyed; `arrived`: as above.
     virtual void Gone(std::unique_ptr<GroupStream> stream, bool arrived) = 0;
   };
@@ -46,7 +46,7 @@ class GroupStream {
   Line* line() { return &line_; }
   QueueTag* arrived_tag() { return &arrived_tag_; }
 
-  // After HasAnswers: sends them.
+  // After NeedsFlush: sends the answers, reads on.
   void Flush() ABSL_LOCKS_EXCLUDED(mu_);
   // No further group is read; those that were are answered, and then the caller hears UNAVAILABLE.
   void Close() ABSL_LOCKS_EXCLUDED(mu_);
@@ -65,6 +65,8 @@ class GroupStream {
   void Answer(Group* group, const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_);
   void Cancel(const std::vector<uint64_t>& ids) ABSL_LOCKS_EXCLUDED(mu_);
   void ReadMore() ABSL_LOCKS_EXCLUDED(mu_);
+  // With the next flush.
+  void ReadLater() ABSL_LOCKS_EXCLUDED(mu_);
   // What is there, unless it is at it already.
   void Send() ABSL_LOCKS_EXCLUDED(mu_);
   void FinishIfDone() ABSL_LOCKS_EXCLUDED(mu_);
@@ -87,6 +89,7 @@ class GroupStream {
   size_t answer_bytes_ ABSL_GUARDED_BY(mu_) = 0;           // of them
   bool announced_ ABSL_GUARDED_BY(mu_) = false;            // to the host
   bool reading_ ABSL_GUARDED_BY(mu_) = false, writing_ ABSL_GUARDED_BY(mu_) = false;
+  bool read_later_ ABSL_GUARDED_BY(mu_) = false;
   bool closed_ ABSL_GUARDED_BY(mu_) = false;  // nothing is read any more
   bool finishing_ ABSL_GUARDED_BY(mu_) = false;
   grpc::Status end_ ABSL_GUARDED_BY(mu_);

@@ -17,8 +17,10 @@ namespace {
 constexpr int kChunk = 16;
 // When all threads are busy, how long calls may go unread. Scoring a chunk takes a tenth of it.
 constexpr absl::Duration kAttention = absl::Milliseconds(5);
-// How long a thread with work does not look for calls: several then arrive at one look, which is what looking costs.
-constexpr int64_t kUnlookedNanos = 500000;
+// How long calls go unread, and answers of streams unsent, while there is work. A look costs much the same for one or ten, most of
+// it to wake the callers. So until a fifth of what waited after the last look is left, or for long.
+constexpr int kFewOf = 5;
+constexpr absl::Duration kLeastUnlooked = absl::Microseconds(250), kMostUnlooked = absl::Milliseconds(2);
 
 // The pool that this thread scores for.
 thread_local const ScoringPool* working_for = nullptr;
@@ -171,14 +173,12 @@ void ScoringPool::ShowQueue() const {
 
 void ScoringPool::Work() {
   working_for = this;
-  int64_t looked = absl::GetCurrentTimeNanos();
   Task task;
   while (true) {
     task = Take(task);
     if (task.job == nullptr) {
       if (task.source == nullptr) return;
       task.source->Wait();
-      looked = absl::GetCurrentTimeNanos();
       continue;
     }
     if (task.end == 0) {
@@ -186,9 +186,7 @@ void ScoringPool::Work() {
     } else {
       Settle(task.job, ScoreSome(*task.job, task.begin, task.end));
     }
-    if (task.source == nullptr || absl::GetCurrentTimeNanos() - looked < kUnlookedNanos) continue;
-    task.source->Poll();
-    looked = absl::GetCurrentTimeNanos();
+    if (task.look) task.source->Poll();
   }
 }
 
@@ -197,6 +195,11 @@ ScoringPool::Task ScoringPool::Take(const Task& last) {
   if (last.source != nullptr) {
     --visitors_;
     if (last.job == nullptr) --idle_;
+    if (last.look) looking_ = false;
+    if (last.look || last.job == nullptr) {
+      looked_ = options_.now();
+      few_ = waiting_ / kFewOf;
+    }
   }
   if (source_ == nullptr) mu_.Await(absl::Condition(this, &ScoringPool::HasWork));
   if (jobs_.empty() && stopping_) return {};
@@ -222,8 +225,16 @@ ScoringPool::Task ScoringPool::Take(const Task& last) {
     ++job->outstanding;
     if (job->next == n) jobs_.pop_front();
   }
+  task.look = TimeToLook();
   if (source_ != nullptr && !jobs_.empty() && idle_ > 0) source_->Wake();  // who wakes another one in turn
   return task;
+}
+
+bool ScoringPool::TimeToLook() {
+  if (source_ == nullptr || looking_) return false;
+  // The last of what was there are left to do while the answers to the others reach their callers, and new calls come.
+  looking_ = options_.now() - looked_ > (waiting_ <= few_ ? kLeastUnlooked : kMostUnlooked);
+  return looking_;
 }
 
 void ScoringPool::Attend() {

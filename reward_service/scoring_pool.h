@@ -79,11 +79,14 @@ class ScoringPool {
     JobPtr job;  // none: wait at the source
     int begin = 0, end = 0;
     CallSource* source = nullptr;  // may be null; none and no job: the end
+    bool look = false;             // there, once the job is done
   };
 
   void Work();
   // The next, after `last`.
   Task Take(const Task& last) ABSL_LOCKS_EXCLUDED(mu_);
+  // Whether who takes a job now is to look for calls after it.
+  bool TimeToLook() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Attend() ABSL_LOCKS_EXCLUDED(mu_);
   void Begin(const JobPtr& job) ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status Prepare(Job& job);
@@ -116,6 +119,9 @@ class ScoringPool {
   int idle_ ABSL_GUARDED_BY(mu_) = 0;        // threads that wait at the source
   int visitors_ ABSL_GUARDED_BY(mu_) = 0;    // threads whose task names it
   int64_t looks_ ABSL_GUARDED_BY(mu_) = 0;   // how often one was taken
+  bool looking_ ABSL_GUARDED_BY(mu_) = false;  // a thread that has work is about to
+  absl::Time looked_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();  // when one did
+  int few_ ABSL_GUARDED_BY(mu_) = 0;           // waiting groups that call for the next look
   std::vector<std::thread> threads_;
   std::thread attendant_;
 };

@@ -197,13 +197,19 @@ void RewardService::End() {
   while (queue_->Next(&tag, &ok)) static_cast<QueueTag*>(tag)->Happened(ok);
 }
 
-void RewardService::Poll() {
+void RewardService::Handle() {
   void* tag;
   bool ok;
   for (int i = 0; i < kLook && queue_->AsyncNext(&tag, &ok, Past()) == grpc::CompletionQueue::GOT_EVENT; ++i) {
     static_cast<QueueTag*>(tag)->Happened(ok);
   }
-  FlushStreams();
+}
+
+void RewardService::Poll() {
+  Handle();
+  // A message is mostly written at once, and its event is then there. It comes with a kick of the queue that would keep the
+  // next look from the sockets, were it not taken now.
+  if (FlushStreams()) Handle();
 }
 
 void RewardService::Wait() {
@@ -259,18 +265,19 @@ void RewardService::Arrived(GroupStream* stream) {
   ExpectStream();
 }
 
-void RewardService::HasAnswers(GroupStream* stream) {
+void RewardService::NeedsFlush(GroupStream* stream) {
   absl::MutexLock lock(&flush_mu_);
-  with_answers_.push_back(stream);
+  to_flush_.push_back(stream);
 }
 
-void RewardService::FlushStreams() {
+bool RewardService::FlushStreams() {
   std::vector<GroupStream*> streams;
   {
     absl::MutexLock lock(&flush_mu_);
-    streams.swap(with_answers_);
+    streams.swap(to_flush_);
   }
   for (GroupStream* stream : streams) stream->Flush();
+  return !streams.empty();
 }
 
 void RewardService::Gone(std::unique_ptr<GroupStream> stream, bool arrived) {

@@ -46,7 +46,7 @@ class RewardService final : private CallSource, private GroupStream::Host {
   ScoringPool& pool() override { return *pool_; }
   GroupSlots& slots() override { return slots_; }
   void Arrived(GroupStream* stream) override ABSL_LOCKS_EXCLUDED(mu_);
-  void HasAnswers(GroupStream* stream) override ABSL_LOCKS_EXCLUDED(flush_mu_);
+  void NeedsFlush(GroupStream* stream) override ABSL_LOCKS_EXCLUDED(flush_mu_);
   void Gone(std::unique_ptr<GroupStream> stream, bool arrived) override ABSL_LOCKS_EXCLUDED(mu_);
 
   void Prepare(grpc::ServerBuilder& builder);
@@ -58,8 +58,10 @@ class RewardService final : private CallSource, private GroupStream::Host {
   void Expect(Method method) ABSL_LOCKS_EXCLUDED(mu_);
   void ExpectStream();
   void Woken(bool ok);
-  // Sends what the streams have gathered.
-  void FlushStreams() ABSL_LOCKS_EXCLUDED(flush_mu_);
+  // Events that are there, kLook at most.
+  void Handle();
+  // Has streams send what they have gathered, and read on; whether there were any.
+  bool FlushStreams() ABSL_LOCKS_EXCLUDED(flush_mu_);
   void Forget(Call* call, bool arrived) ABSL_LOCKS_EXCLUDED(mu_);
   bool NoneRuns() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return running_ == 0; }
 
@@ -81,7 +83,7 @@ class RewardService final : private CallSource, private GroupStream::Host {
   bool closed_ ABSL_GUARDED_BY(mu_) = false;
   int running_ ABSL_GUARDED_BY(mu_) = 0;  // calls and streams that arrived and have not ended
   absl::Mutex flush_mu_;
-  std::vector<GroupStream*> with_answers_ ABSL_GUARDED_BY(flush_mu_);
+  std::vector<GroupStream*> to_flush_ ABSL_GUARDED_BY(flush_mu_);
 };
 
 }  // namespace swerve

@@ -10,6 +10,7 @@
 namespace swerve {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 class ScoringPoolTest : public RewardServiceTest {
@@ -191,6 +192,79 @@ TEST_F(ScoringPoolTest, AWakingCallThatTheAttendantMeetsIsNotLost) {
   next.done.WaitForNotification();
   EXPECT_OK(next.status);
   pool_->Leave([&] { source.End(); });
+}
+
+// A source whose first Wait submits groups; tells after how many answers the scoring thread looked in.
+class CountingSource : public CallSource {
+ public:
+  CountingSource(std::function<void()> submit, const std::atomic<int>* answered) : submit_(std::move(submit)), answered_(*answered) {}
+  void Poll() override {  // the attendant may look in too
+    absl::MutexLock lock(&mu_);
+    if (std::this_thread::get_id() == thread_) looks_.push_back(answered_);
+  }
+  void Wait() override {
+    absl::MutexLock lock(&mu_);
+    if (thread_ == std::thread::id()) {
+      thread_ = std::this_thread::get_id();
+      mu_.Unlock();
+      submit_();
+      mu_.Lock();
+      return;
+    }
+    idle_ = true;
+    mu_.Await(absl::Condition(&ended_));
+  }
+  void Wake() override {}
+  // Blocks until there is nothing left to score.
+  std::vector<int> Looks() {
+    absl::MutexLock lock(&mu_);
+    mu_.Await(absl::Condition(&idle_));
+    return looks_;
+  }
+  void End() {
+    absl::MutexLock lock(&mu_);
+    ended_ = true;
+  }
+
+ private:
+  const std::function<void()> submit_;
+  const std::atomic<int>& answered_;
+  absl::Mutex mu_;
+  std::thread::id thread_;
+  std::vector<int> looks_;
+  bool idle_ = false, ended_ = false;
+};
+
+TEST_F(ScoringPoolTest, CallersAreLookedForWhenFewGroupsAreLeftAndAfterTwoMilliseconds) {
+  constexpr int kGroups = 20;
+  const v1::ScoreGroupRequest request = Request();
+  const auto looks = [&](absl::Duration group) {  // that long each
+    std::atomic<int64_t> nanos{0};
+    std::atomic<int> answered{0};
+    std::vector<v1::ScoreGroupReply> replies(kGroups);
+    ScoringOptions options;
+    options.now = [&nanos] { return absl::FromUnixNanos(nanos); };
+    MakePool(options);
+    CountingSource source(
+        [&] {
+          for (v1::ScoreGroupReply& reply : replies) {
+            pool_->Submit({.request = &request, .reply = &reply, .done = [&](const absl::Status& status) {
+                             EXPECT_OK(status);
+                             nanos += absl::ToInt64Nanoseconds(group);
+                             ++answered;
+                           }});
+          }
+        },
+        &answered);
+    pool_->Serve(&source);
+    const std::vector<int> out = source.Looks();
+    pool_->Leave([&] { source.End(); });
+    return out;
+  };
+  // A fifth of the twenty, then the last; never within a quarter of a millisecond; by the clock, from the last look.
+  EXPECT_THAT(looks(absl::Microseconds(100)), ElementsAre(16, 20));
+  EXPECT_THAT(looks(absl::Microseconds(10)), ElementsAre());
+  EXPECT_THAT(looks(absl::Milliseconds(1)), ElementsAre(4, 8, 12, 16, 20));
 }
 
 TEST_F(ScoringPoolTest, EveryStageIsMeasured) {

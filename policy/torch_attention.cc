@@ -124,7 +124,7 @@ class Head {
       std::fill(row + before, row + gap, kNothing);
       const int64_t count = gap + t + i + 1;
       sums_[i] = static_cast<float>(table.exp_sum(row, static_cast<int>(count), &largest));
-      std::fill(row + std::min(kernels::Padded(count), gap + own), row + gap + own, 0.0f);
+      std::fill(row + count, row + gap + own, 0.0f);
     }
   }
 
@@ -153,7 +153,7 @@ class Head {
       const int64_t count = gap + t + i + 1;
       float* row = dp_.data() + i * stride_;
       table.softmax_backward(p_.data() + i * stride_, row, 1.0f / sums_[i], static_cast<int>(count));
-      std::fill(row + std::min(kernels::Padded(count), gap + own), row + gap + own, 0.0f);
+      std::fill(row + count, row + gap + own, 0.0f);
     }
     float* gq = call_->gq + at;
     if (before > 0) prompt_k_.Mix(dp_.data(), stride_, rows, before, gq, wide, false);

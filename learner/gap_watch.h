@@ -19,7 +19,7 @@ class GapWatch {
 
   // `gap`: kSameWeightsGap of a batch. What is wrong, for a person; empty: nothing. An engine's type and sampling have a gap of
   // their own (6e-7 measured in float32; in bfloat16 some 1e-2 is expected), so the measure is the least that was seen: the first batch's weights are
-  // those that the server started with.
+  // those that the server started with. A tenth is wrong in any case.
   std::string See(double gap);
   double least() const { return least_; }  // infinity: nothing seen
 

@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cmath>
 #include <filesystem>
 
 #include "base/files.h"
@@ -148,17 +147,6 @@ TEST_F(LoopTest, WhatAnEarlierLearnerSawOfTheGapIsKept) {
   config_.mutable_learner()->set_steps(2);
   ASSERT_OK(RunOnce());
   EXPECT_NE(line_.troubles[2], "");
-}
-
-TEST(GapWatchTest, RoundingOfTheEnginesTypeIsNoTrouble) {
-  GapWatch watch;
-  for (const double gap : {0.012, 0.02, 0.009, 0.03}) EXPECT_EQ(watch.See(gap), "") << gap;  // bfloat16
-  EXPECT_NE(watch.See(0.05), "");
-  EXPECT_EQ(watch.least(), 0.009);
-  EXPECT_EQ(watch.See(std::nan("")), "");
-  GapWatch exact;
-  for (const double gap : {0.0, 1e-3}) EXPECT_EQ(exact.See(gap), "") << gap;
-  EXPECT_NE(exact.See(3e-3), "");
 }
 
 TEST_F(LoopTest, WhatATeacherIsWorthIsInTheLogAndAMetricOfItsOwn) {

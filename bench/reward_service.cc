@@ -50,7 +50,7 @@ constexpr int kServerCore = 0, kClientCore = 1;
 struct Options {
   std::string binary = "build/release/swerve", json_file;
   double seconds = 0.25;
-  int rounds = 25, group = 16, batch = 1, in_flight = 16, channels = 2, text = 300;
+  int rounds = 25, group = 16, batch = 1, in_flight = 64, channels = 2, text = 300;
   std::string rules = "v1";
   bool stream = false;
 };

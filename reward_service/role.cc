@@ -41,6 +41,9 @@ absl::StatusOr<ScoringOptions> OptionsOf(const v1::RewardConfig& config) {
 void LimitHeaps(int threads) {
 #ifdef M_ARENA_MAX
   mallopt(M_ARENA_MAX, 1 + (threads > 0 ? threads : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))));
+  // Large messages by themselves, and back to the system at once: by default the first to be freed has the next ones, up to
+  // 32 MiB, lie in a heap, which keeps its size for whatever small thing lies behind them.
+  mallopt(M_MMAP_THRESHOLD, 1 << 20);
 #endif
 }
 

@@ -209,7 +209,9 @@ void RewardService::Poll() {
   Handle();
   // A message is mostly written at once, and its event is then there. It comes with a kick of the queue that would keep the
   // next look from the sockets, were it not taken now.
-  if (FlushStreams()) Handle();
+  if (!FlushStreams()) return;
+  Handle();
+  FlushStreams();  // nothing may lie there while this thread scores
 }
 
 void RewardService::Wait() {

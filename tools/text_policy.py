@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the language half of an InternVL policy as a text policy, for servers that do not know the whole.
+"""Writes the language half of an InternVL policy as a text policy, for servers that do not know the whole. Any python3 runs it.
 
     tools/text_policy.py models/tiny build/tiny_text
 """

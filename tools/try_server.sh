@@ -61,7 +61,11 @@ await_server() {
 }
 running_sglang() { curl -sf -m 5 "$url/v1/loads" | grep -o '"num_running_reqs":[0-9]*' | head -n 1 | cut -d: -f2; }
 running_vllm() { curl -sf -m 5 "$url/metrics" | awk '/^vllm:num_requests_running/ {n += $NF} END {print n + 0}'; }
-running() { "running_$kind" || echo 0; }
+running() {
+  local n
+  n=$("running_$kind") || true
+  echo "${n:-0}"
+}
 
 start_server
 "$swerve" scenes generate --mix uniform --count 24 --seed 5 --out "$out/scenes" >"$out/scenes.log" 2>&1

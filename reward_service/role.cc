@@ -1,18 +1,16 @@
 #include "reward_service/role.h"
 
-#include <malloc.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include "base/access.h"
 #include "base/stop.h"
+#include "reward_service/heaps.h"
 #include "reward_service/http_api.h"
 
 namespace swerve {
@@ -36,16 +34,8 @@ absl::StatusOr<ScoringOptions> OptionsOf(const v1::RewardConfig& config) {
   return options;
 }
 
-// What a large message leaves behind stays with the part of the heap that its thread used. With glibc's eight parts for each
-// core memory grows until every one has met such a message; with one for each thread that scores it stays where it is.
-void LimitHeaps(int threads) {
-#ifdef M_ARENA_MAX
-  mallopt(M_ARENA_MAX, 1 + (threads > 0 ? threads : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))));
-  // Large messages by themselves, and back to the system at once: by default the first to be freed has the next ones, up to
-  // 32 MiB, lie in a heap, which keeps its size for whatever small thing lies behind them.
-  mallopt(M_MMAP_THRESHOLD, 1 << 20);
-#endif
-}
+// Memory that is free this long may come back.
+constexpr absl::Duration kTrim = absl::Seconds(5);
 
 SceneLookup LookupIn(const SceneStore* scenes) {
   return [scenes](const std::string& id) -> absl::StatusOr<std::shared_ptr<const v1::Scene>> {
@@ -58,7 +48,7 @@ SceneLookup LookupIn(const SceneStore* scenes) {
 }  // namespace
 
 RewardRole::RewardRole(std::unique_ptr<SceneStore> scenes, const ScoringOptions& options)
-    : scenes_(std::move(scenes)), pool_(options, LookupIn(scenes_.get())), service_(&pool_) {}
+    : scenes_(std::move(scenes)), pool_(options, LookupIn(scenes_.get())), service_(&pool_), trimmer_(kTrim) {}
 
 absl::StatusOr<std::unique_ptr<RewardRole>> RewardRole::Make(const v1::RunConfig& config) {
   LimitHeaps(config.reward().threads());

@@ -7,6 +7,7 @@
 
 #include "base/http_server.h"
 #include "base/role_main.h"
+#include "reward_service/heaps.h"
 #include "reward_service/scoring_pool.h"
 #include "reward_service/service.h"
 #include "scenes/store.h"
@@ -32,6 +33,7 @@ class RewardRole final : public Role {
   const std::unique_ptr<SceneStore> scenes_;  // may be null
   ScoringPool pool_;
   RewardService service_;
+  HeapTrimmer trimmer_;
   std::unique_ptr<HttpServer> http_;  // may be null; ends first
 };
 

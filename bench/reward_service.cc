@@ -1,5 +1,5 @@
 // What the reward service costs over the library: candidates per second in groups of 16 (or --group), facts included.
-//   bench_reward_service --binary build/release/swerve [--stream | --batch N] [--seconds S] [--rounds N] [--json FILE]
+//   bench_reward_service --binary build/release/swerve [--stream | --batch N] [--against OTHER] [--rounds N] [--json FILE]
 // Library: ScoreGroup on one thread that is bound to core 0. Service: the real `swerve reward` with one scoring thread,
 // the whole process (transport, parsing, metrics) bound to core 0 too, while this process asks from core 1, over gRPC on
 // loopback; scenes by id. A group a call or N a call, serialised before, or by --stream each group by itself through the
@@ -36,6 +36,7 @@
 #include "bench/scorer_scenes.h"
 #include "reward_service/rewards.h"
 #include "rollout_workers/reward_stream.h"
+#include "scenes/flat_poses.h"
 #include "scenes/store.h"
 #include "swerve/v1/reward.pb.h"
 #include "swerve/v1/reward_batch.pb.h"
@@ -48,7 +49,7 @@ using nlohmann::ordered_json;
 constexpr int kServerCore = 0, kClientCore = 1;
 
 struct Options {
-  std::string binary = "build/release/swerve", json_file;
+  std::string binary = "build/release/swerve", against, json_file;
   double seconds = 0.25;
   int rounds = 25, group = 16, batch = 1, in_flight = 64, channels = 2, text = 300;
   std::string rules = "v1";
@@ -95,7 +96,7 @@ Work MakeWork(const std::vector<v1::Scene>& scenes, const Options& o) {
     request.set_pdm_rules(rules == pdm::Rules::kV2 ? v1::V2 : v1::V1);
     for (int i = 0; i < o.group; ++i) {
       v1::ScoreCandidate* candidate = request.add_candidates();
-      *candidate->mutable_poses() = scene.candidates(i % scene.candidates_size()).poses();
+      AddFlat(scene.candidates(i % scene.candidates_size()).poses(), candidate->mutable_flat_poses());  // as workers do
       candidate->set_text(text);
       candidate->set_parse(v1::EXACT);
     }
@@ -134,7 +135,7 @@ double LibraryRate(const Work& work, const Options& o) {
 // The service as a process on its core. Ends with the object.
 class Service {
  public:
-  Service(const Options& o, const std::string& scenes) {
+  Service(const Options& o, const std::string& binary, const std::string& scenes) {
     int out[2];
     if (pipe(out) != 0) Fail("no pipe");
     pid_ = fork();
@@ -142,7 +143,7 @@ class Service {
       prctl(PR_SET_PDEATHSIG, SIGKILL);
       BindTo(kServerCore);
       dup2(out[1], STDOUT_FILENO);
-      execl(o.binary.c_str(), o.binary.c_str(), "reward", "--scenes", scenes.c_str(), "--port", "0", "--http-port", "0",
+      execl(binary.c_str(), binary.c_str(), "reward", "--scenes", scenes.c_str(), "--port", "0", "--http-port", "0",
             "--set", "reward.threads=1", "--set", "limits.calls_per_second=0", "--set", "telemetry.log_level=warning",
             static_cast<char*>(nullptr));
       _exit(127);
@@ -150,7 +151,7 @@ class Service {
     close(out[1]);
     FILE* in = fdopen(out[0], "r");
     char line[4096] = "";
-    if (std::fgets(line, sizeof line, in) == nullptr) Fail(absl::StrCat(o.binary, " does not start; name it with --binary"));
+    if (std::fgets(line, sizeof line, in) == nullptr) Fail(absl::StrCat(binary, " does not start; name it with --binary"));
     std::fclose(in);
     const std::string address = nlohmann::json::parse(line)["grpc"];
     for (int i = 0; i < o.channels; ++i) {
@@ -275,8 +276,11 @@ ordered_json Measure(const std::vector<v1::Scene>& scenes, const Options& o, con
   }
   if (const auto s = writer->Finish(); !s.ok()) Fail(std::string(s.message()));
   const Work work = MakeWork(scenes, o);
-  Service service(o, dir);
+  Service service(o, o.binary, dir);
   CompareAnswers(service, work, o);
+  std::unique_ptr<Service> other;
+  if (!o.against.empty()) other = std::make_unique<Service>(o, o.against, dir);
+  std::vector<double> gain;
   std::vector<double> library, served, share, cpu_us, client_us;
   double library_stolen = 0, stolen = 0, idle = 0, seconds_served = 0, scored_by_library = 0, scored = 0;
   for (int r = 0; r < o.rounds; ++r) {
@@ -295,26 +299,35 @@ ordered_json Measure(const std::vector<v1::Scene>& scenes, const Options& o, con
     idle += end.idle - between.idle, seconds_served += seconds;
     served.push_back(candidates / seconds);
     share.push_back(served.back() / library.back());
+    if (other != nullptr) {
+      Callers theirs(other.get(), work, o.in_flight);
+      const auto [n, t] = theirs.Run(o.seconds);
+      gain.push_back(served.back() / (static_cast<double>(n) * o.batch * o.group / t));
+    }
   }
   const double seconds = o.seconds * o.rounds;
-  return {{"scenes", scenes.size()},
-          {"library_candidates_per_second", Median(library)},
-          {"service_candidates_per_second", Median(served)},
-          {"share", Median(share)},
-          {"share_given", scored / (seconds_served - stolen) / (scored_by_library / (seconds - library_stolen))},
-          {"library_us_per_candidate", 1e6 / Median(library)},
-          {"service_cpu_us_per_candidate", Median(cpu_us)},
-          {"caller_cpu_us_per_candidate", Median(client_us)},
-          {"library_core_stolen", library_stolen / seconds},
-          {"service_core_stolen", stolen / seconds_served},
-          {"service_core_idle", idle / seconds_served},
-          {"request_bytes", work.bytes[0].Length()}};
+  ordered_json out = {
+      {"scenes", scenes.size()},
+      {"library_candidates_per_second", Median(library)},
+      {"service_candidates_per_second", Median(served)},
+      {"share", Median(share)},
+      {"share_given", scored / (seconds_served - stolen) / (scored_by_library / (seconds - library_stolen))},
+      {"library_us_per_candidate", 1e6 / Median(library)},
+      {"service_cpu_us_per_candidate", Median(cpu_us)},
+      {"caller_cpu_us_per_candidate", Median(client_us)},
+      {"library_core_stolen", library_stolen / seconds},
+      {"service_core_stolen", stolen / seconds_served},
+      {"service_core_idle", idle / seconds_served},
+      {"request_bytes", work.bytes[0].Length()}};
+  if (other != nullptr) out["gain"] = Median(gain);
+  return out;
 }
 
 int Main(int argc, char** argv) {
   Options o;
   CLI::App app("Candidates per second of the reward service, as a share of the library's, one core each; JSON");
   app.add_option("--binary", o.binary, "The swerve program")->capture_default_str();
+  app.add_option("--against", o.against, "Another one to compare it with, in turn: `gain` is the first's throughput over this one's");
   app.add_option("--seconds", o.seconds, "Of one measurement")->capture_default_str();
   app.add_option("--rounds", o.rounds, "Measurements; medians count")->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--group", o.group, "Candidates per group")->capture_default_str()->check(CLI::PositiveNumber);

@@ -35,6 +35,34 @@ bool WellFormed(absl::string_view text) {
   return absl::StripAsciiWhitespace(between).empty();
 }
 
+using Poses = google::protobuf::RepeatedPtrField<v1::Pose>;
+using Flat = google::protobuf::RepeatedField<double>;
+
+size_t CountOf(const Poses& poses, const Flat& flat) { return static_cast<size_t>(poses.size() + flat.size() / 3); }
+
+void AddPoses(const Poses& poses, const Flat& flat, std::vector<pdm::Pose2>* out) {
+  for (const v1::Pose& p : poses) out->push_back({p.x(), p.y(), p.heading()});
+  for (int i = 0; i + 3 <= flat.size(); i += 3) out->push_back({flat[i], flat[i + 1], flat[i + 2]});
+}
+
+std::vector<pdm::Pose2> PosesOf(const Poses& poses, const Flat& flat) {
+  std::vector<pdm::Pose2> out;
+  out.reserve(CountOf(poses, flat));
+  AddPoses(poses, flat, &out);
+  return out;
+}
+
+absl::Status CheckFlat(int candidate, const char* name, const Poses& poses, const Flat& flat) {
+  if (flat.empty()) return absl::OkStatus();
+  if (!poses.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("candidates[", candidate, "]: both ", name, " and flat_", name, " are given; one of them is enough"));
+  }
+  if (flat.size() % 3 == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("candidates[", candidate, "].flat_", name, ": ", flat.size(),
+                                                 " numbers, but each pose has three: x, y, heading"));
+}
+
 // `plans[k]` is that of candidates[parsed[k]]: sub-scores, facts and the trajectory's reward.
 void ScoreByV1(const RewardTarget& target, absl::Span<const size_t> parsed,
                absl::Span<const absl::Span<const pdm::Pose2>> plans, absl::Span<v1::Reward* const> rewards) {
@@ -56,8 +84,10 @@ void ScoreByV2(const RewardTarget& target, absl::Span<const v1::ScoreCandidate* 
   std::vector<const pdm::PreviousPlan*> before(plans.size(), nullptr);
   for (size_t k = 0; k < plans.size(); ++k) {
     const v1::ScoreCandidate& c = *candidates[parsed[k]];
-    if (!target.previous.has_value() || c.prev_poses().empty()) continue;
-    previous[k] = pdm::SimulatePrevious(*target.previous, target.scene->time_us(), ToPoses(c.prev_poses()));
+    if (!target.previous.has_value()) continue;
+    const std::vector<pdm::Pose2> plan = PreviousPlanOf(c);
+    if (plan.empty()) continue;
+    previous[k] = pdm::SimulatePrevious(*target.previous, target.scene->time_us(), plan);
     if (previous[k].has_value()) before[k] = &*previous[k];
   }
   const std::vector<pdm::ScoreV2> scores = pdm::ScoreTrajectoriesV2(
@@ -91,11 +121,17 @@ size_t MemoryOf(const pdm::PreparedScene& scene) {
 
 }  // namespace
 
-std::vector<pdm::Pose2> ToPoses(const google::protobuf::RepeatedPtrField<v1::Pose>& poses) {
-  std::vector<pdm::Pose2> out;
-  out.reserve(poses.size());
-  for (const v1::Pose& p : poses) out.push_back({p.x(), p.y(), p.heading()});
-  return out;
+std::vector<pdm::Pose2> ToPoses(const Poses& poses) { return PosesOf(poses, {}); }
+std::vector<pdm::Pose2> PlanOf(const v1::ScoreCandidate& c) { return PosesOf(c.poses(), c.flat_poses()); }
+std::vector<pdm::Pose2> PreviousPlanOf(const v1::ScoreCandidate& c) { return PosesOf(c.prev_poses(), c.flat_prev_poses()); }
+
+absl::Status CheckPoses(const v1::ScoreGroupRequest& request) {
+  for (int i = 0; i < request.candidates_size(); ++i) {
+    const v1::ScoreCandidate& c = request.candidates(i);
+    SWERVE_RETURN_IF_ERROR(CheckFlat(i, "poses", c.poses(), c.flat_poses()));
+    SWERVE_RETURN_IF_ERROR(CheckFlat(i, "prev_poses", c.prev_poses(), c.flat_prev_poses()));
+  }
+  return absl::OkStatus();
 }
 
 double FormatReward(absl::string_view text, v1::ParseStatus parse) {
@@ -158,17 +194,17 @@ void ScoreCandidates(const RewardTarget& target, absl::Span<const v1::ScoreCandi
   std::vector<size_t> parsed;  // indices of candidates
   std::vector<absl::Span<const pdm::Pose2>> plans;
   size_t total = 0;
-  for (const v1::ScoreCandidate* c : candidates) total += c->poses_size();
+  for (const v1::ScoreCandidate* c : candidates) total += CountOf(c->poses(), c->flat_poses());
   poses.reserve(total);  // spans point into it
   for (size_t i = 0; i < candidates.size(); ++i) {
     const v1::ScoreCandidate& c = *candidates[i];
     rewards[i]->Clear();
-    if (c.parse() == v1::FAILED || c.poses().empty()) {
+    const size_t first = poses.size();
+    if (c.parse() != v1::FAILED) AddPoses(c.poses(), c.flat_poses(), &poses);
+    if (poses.size() == first) {
       rewards[i]->set_invalid(v1::UNPARSED);
       continue;
     }
-    const size_t first = poses.size();
-    for (const v1::Pose& p : c.poses()) poses.push_back({p.x(), p.y(), p.heading()});
     plans.emplace_back(poses.data() + first, poses.size() - first);
     parsed.push_back(i);
   }

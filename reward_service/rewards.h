@@ -27,6 +27,11 @@ double FormatReward(absl::string_view text, v1::ParseStatus parse);
 double GoalReward(const pdm::Pose2& last, const pdm::Pose2& gt_last);
 
 std::vector<pdm::Pose2> ToPoses(const google::protobuf::RepeatedPtrField<v1::Pose>& poses);
+// The candidate's trajectory, and that of the previous frame; poses may be flat. Empty: there is none.
+std::vector<pdm::Pose2> PlanOf(const v1::ScoreCandidate& candidate);
+std::vector<pdm::Pose2> PreviousPlanOf(const v1::ScoreCandidate& candidate);
+// INVALID_ARGUMENT: flat poses that are not three numbers each, or poses both ways. PlanOf leaves such numbers out.
+absl::Status CheckPoses(const v1::ScoreGroupRequest& request);
 
 // A scene made ready for rewards. Shared between threads.
 struct RewardTarget {

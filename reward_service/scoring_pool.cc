@@ -295,6 +295,7 @@ absl::Status ScoringPool::Prepare(Job& job) {
     default:
       return absl::InvalidArgumentError("source is not set; give scene_id or scene");
   }
+  SWERVE_RETURN_IF_ERROR(CheckPoses(request));
   job.weights = request.has_weights() ? request.weights() : options_.default_weights;
   SWERVE_RETURN_IF_ERROR(CheckWeights(*job.target, job.weights));
   job.functions = options_.default_functions;

@@ -59,9 +59,7 @@ class SimilarityTerm final : public ResponseFunction {
  private:
   static bool Finite(const pdm::Pose2& p) { return std::isfinite(p.x) && std::isfinite(p.y); }
   double Similarity(const RewardTarget& target, const v1::ScoreCandidate& candidate) const {
-    std::vector<pdm::Pose2> plan;
-    for (const v1::Pose& p : candidate.poses()) plan.push_back({p.x(), p.y(), p.heading()});
-    return PathSimilarity(plan, target.gt, bound_);
+    return PathSimilarity(PlanOf(candidate), target.gt, bound_);
   }
 
   const char* term_;

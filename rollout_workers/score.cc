@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "scenes/flat_poses.h"
 
 namespace swerve {
 
@@ -13,7 +14,7 @@ v1::ScoreGroupRequest ScoreRequest(const std::string& scene_id, const std::vecto
   request.set_scene_id(scene_id);
   for (const v1::Response* response : responses) {
     v1::ScoreCandidate* candidate = request.add_candidates();
-    *candidate->mutable_poses() = response->poses();
+    AddFlat(response->poses(), candidate->mutable_flat_poses());
     candidate->set_text(response->text());
     candidate->set_parse(response->parse());
   }

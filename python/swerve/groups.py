@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from google.protobuf import json_format
 
@@ -90,6 +90,13 @@ class Group:
     pdm_rules: Optional[str] = None
 
 
+def _flat(poses: Poses) -> List[float]:
+    flat: List[float] = []
+    for x, y, heading in poses:
+        flat += (x, y, heading)
+    return flat
+
+
 def request_of(group: Group) -> Any:
     request = messages.ScoreGroupRequest()
     if group.pdm_rules is not None:
@@ -106,10 +113,8 @@ def request_of(group: Group) -> Any:
         if not isinstance(candidate, Candidate):
             candidate = Candidate(candidate)
         one = request.candidates.add(text=candidate.text, parse=messages.enum_value("ParseStatus", candidate.parse))
-        for x, y, heading in candidate.poses:
-            one.poses.add(x=x, y=y, heading=heading)
-        for x, y, heading in candidate.prev_poses:
-            one.prev_poses.add(x=x, y=y, heading=heading)
+        one.flat_poses.extend(_flat(candidate.poses))
+        one.flat_prev_poses.extend(_flat(candidate.prev_poses))
     if group.weights is not None:
         request.weights.traj, request.weights.fmt, request.weights.goal = group.weights
     if isinstance(group.rules, Mapping):

@@ -1,6 +1,7 @@
 #include "reward_service/rewards.h"
 
 #include "base/status_matchers.h"
+#include "scenes/flat_poses.h"
 #include "tests/pdm/golden_files.h"
 
 namespace swerve {
@@ -98,6 +99,32 @@ TEST_F(GroupTest, UnscorableIsAnOutcomeOfThePolicy) {
     EXPECT_EQ(reply.rewards(i).total(), 0.5);
   }
   EXPECT_GT(reply.rewards(3).total(), 2.9);
+}
+
+TEST_F(GroupTest, FlatPosesAreTheSamePoses) {
+  SWERVE_ASSERT_OK_AND_ASSIGN(auto target, PrepareTarget(scene_));
+  const v1::ScoreCandidate candidate = Candidate(scene_.gt());
+  v1::ScoreCandidate flat = Candidate({});
+  AddFlat(scene_.gt(), flat.mutable_flat_poses());
+  EXPECT_EQ(ScoreCandidate(*target, flat, UnitWeights()).SerializeAsString(),
+            ScoreCandidate(*target, candidate, UnitWeights()).SerializeAsString());
+  flat.mutable_flat_poses()->Truncate(21);
+  EXPECT_EQ(ScoreCandidate(*target, flat, UnitWeights()).invalid(), v1::WRONG_SHAPE);
+}
+
+TEST_F(GroupTest, PosesBothWaysOrInPiecesAreNone) {
+  v1::ScoreGroupRequest request;
+  *request.add_candidates() = Candidate(scene_.gt());
+  AddFlat(scene_.gt(), request.add_candidates()->mutable_flat_poses());
+  request.mutable_candidates(1)->add_flat_prev_poses(1);
+  request.mutable_candidates(1)->add_flat_prev_poses(2);
+  EXPECT_THAT(CheckPoses(request), StatusIs(absl::StatusCode::kInvalidArgument,
+                                            HasSubstr("candidates[1].flat_prev_poses: 2 numbers, but each pose has three")));
+  request.mutable_candidates(1)->add_flat_prev_poses(3);
+  EXPECT_OK(CheckPoses(request));
+  request.mutable_candidates(0)->add_flat_poses(1);
+  EXPECT_THAT(CheckPoses(request), StatusIs(absl::StatusCode::kInvalidArgument,
+                                            HasSubstr("candidates[0]: both poses and flat_poses are given")));
 }
 
 TEST_F(GroupTest, GoalNeedsGroundTruth) {

@@ -143,6 +143,18 @@ TEST(ScoreTest, ARewardThatIsNotFiniteMasksItsSample) {
               StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("fewer than two")));
 }
 
+TEST(ScoreTest, ResponsesAreSentWithTheirPoses) {
+  v1::Response response;
+  response.set_text("t");
+  response.set_parse(v1::REPAIRED);
+  for (int i = 0; i < 2; ++i) response.add_poses()->set_x(i + 1), response.mutable_poses(i)->set_heading(-i);
+  const v1::ScoreGroupRequest request = ScoreRequest("s", {&response}, v1::RewardConfig());
+  ASSERT_EQ(request.candidates_size(), 1);
+  EXPECT_THAT(request.candidates(0).flat_poses(), ElementsAre(1, 0, 0, 2, 0, -1));
+  EXPECT_EQ(request.candidates(0).text(), "t");
+  EXPECT_EQ(request.candidates(0).parse(), v1::REPAIRED);
+}
+
 TEST(ScoreTest, WeightsOfTheConfigurationAreSent) {
   v1::RewardConfig config;
   for (double w : {1.0, 0.5, 0.25}) config.add_reward_weights(w);

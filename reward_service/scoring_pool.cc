@@ -20,7 +20,7 @@ constexpr absl::Duration kAttention = absl::Milliseconds(5);
 // How long calls go unread, and answers of streams unsent, while there is work. A look costs much the same for one or ten, most of
 // it to wake the callers. So until a fifth of what waited after the last look is left, or for long.
 constexpr int kFewOf = 5;
-constexpr absl::Duration kLeastUnlooked = absl::Microseconds(250), kMostUnlooked = absl::Milliseconds(2);
+constexpr absl::Duration kLeastUnlooked = absl::Microseconds(250), kMostUnlooked = absl::Milliseconds(4);
 
 // The pool that this thread scores for.
 thread_local const ScoringPool* working_for = nullptr;

@@ -35,8 +35,9 @@ from swerve._stream import Stream
 
 
 def rss_mib(pid, field="VmRSS"):
+    """0: it has ended."""
     with open(f"/proc/{pid}/status", encoding="ascii") as status:
-        return next(int(line.split()[1]) / 1024 for line in status if line.startswith(field))
+        return next((int(line.split()[1]) / 1024 for line in status if line.startswith(field)), 0.0)
 
 
 def groups_of(scenes, size, count):
@@ -232,6 +233,9 @@ def main():
         load = Load(args, addresses, groups_of(SceneSet(folder + "/scenes"), args.group, 4 * args.scenes))
         memory = load.run(service.pid)
         survived = service.poll() is None
+        if not survived:
+            print(f"reward_load: the service ended by itself, with {service.returncode}", file=sys.stderr)
+            return 1
         with urllib.request.urlopen(addresses["metrics"], timeout=60) as answer:
             refused = sum(float(line.split()[-1]) for line in answer.read().decode().splitlines()
                           if line.startswith("swerve_reward_groups_total") and "RESOURCE_EXHAUSTED" in line)

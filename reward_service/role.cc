@@ -34,7 +34,7 @@ absl::StatusOr<ScoringOptions> OptionsOf(const v1::RewardConfig& config) {
   return options;
 }
 
-// Memory that is free this long may come back.
+// How often free memory goes back to the system.
 constexpr absl::Duration kTrim = absl::Seconds(5);
 
 SceneLookup LookupIn(const SceneStore* scenes) {

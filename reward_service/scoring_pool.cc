@@ -282,6 +282,7 @@ absl::Status ScoringPool::Prepare(Job& job) {
     SWERVE_RETURN_IF_ERROR(CheckSize(*job.call.request));
   }
   const v1::ScoreGroupRequest& request = *job.call.request;
+  SWERVE_RETURN_IF_ERROR(CheckPoses(request));
   SWERVE_ASSIGN_OR_RETURN(const pdm::Rules rules, RulesOf(request.pdm_rules(), options_.pdm_rules));
   switch (request.source_case()) {
     case v1::ScoreGroupRequest::kScene: {
@@ -295,7 +296,6 @@ absl::Status ScoringPool::Prepare(Job& job) {
     default:
       return absl::InvalidArgumentError("source is not set; give scene_id or scene");
   }
-  SWERVE_RETURN_IF_ERROR(CheckPoses(request));
   job.weights = request.has_weights() ? request.weights() : options_.default_weights;
   SWERVE_RETURN_IF_ERROR(CheckWeights(*job.target, job.weights));
   job.functions = options_.default_functions;

@@ -1,5 +1,6 @@
 #include "rollout_workers/grpc_clients.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -27,6 +28,19 @@ absl::StatusOr<Reply> Unary(RoleChannel& line, absl::Duration timeout, const Req
   return reply;
 }
 
+// A service of before flat poses passes them over, and says that there are none: no fault of the policy's.
+absl::Status CheckPosesWereRead(const v1::ScoreGroupRequest& request, const v1::ScoreGroupReply& reply) {
+  const int n = std::min(request.candidates_size(), reply.rewards_size());
+  for (int i = 0; i < n; ++i) {
+    const v1::ScoreCandidate& candidate = request.candidates(i);
+    if (reply.rewards(i).invalid() == v1::UNPARSED && candidate.parse() != v1::FAILED && !candidate.flat_poses().empty()) {
+      return absl::UnimplementedError(
+          "the reward service is older than this worker: it does not read flat_poses; run both of one version");
+    }
+  }
+  return absl::OkStatus();
+}
+
 // Groups go over one stream for all threads; alone where the service knows no streams, or where one is too large for it.
 class GrpcRewardClient final : public RewardClient {
  public:
@@ -48,6 +62,7 @@ class GrpcRewardClient final : public RewardClient {
           return v1::RewardService::NewStub(channel)->ScoreGroup(context, request, &reply);
         },
         deadline_));
+    SWERVE_RETURN_IF_ERROR(CheckPosesWereRead(request, reply));
     return reply;
   }
 

@@ -19,7 +19,7 @@ import grpc
 from swerve import _messages as messages
 from swerve._stream import MOST_BYTES, Stream, StreamBroken
 from swerve.errors import InfrastructureError, RequestError, RewardError
-from swerve.groups import Candidate, Group, Poses, Rules, Score, request_of, score_of
+from swerve.groups import Candidate, Group, Poses, Rules, Score, poses_were_read, request_of, score_of
 from swerve.tls import Tls
 
 _METHOD = "/swerve.v1.RewardService/ScoreGroup"
@@ -115,7 +115,10 @@ class RewardClient:
         """
         request = request_of(Group(scene, candidates, weights, rules, pdm_rules))
         until = time.monotonic() + (self.timeout if timeout is None else timeout)
-        return [score_of(reward) for reward in self._score_group(request, until).rewards]
+        scores = self._scores(request, self._score_group(request, until))
+        if isinstance(scores, RewardError):
+            raise scores
+        return scores
 
     def score_groups(
         self, groups: Sequence[Group], *, timeout: Optional[float] = None
@@ -136,7 +139,7 @@ class RewardClient:
             refused, wait = [], 0.0
             for i, answer in zip(left, reply.answers):
                 if answer.HasField("reply"):
-                    out[i] = [score_of(reward) for reward in answer.reply.rewards]
+                    out[i] = self._scores(requests[i], answer.reply)
                     continue
                 delay = _delay_in(answer.error)
                 out[i] = self._error(_code(answer.error.code), answer.error.message, delay is not None)
@@ -203,6 +206,16 @@ class RewardClient:
                     self._channel = grpc.secure_channel(self.address, self.tls.credentials(), options=options)
                 self._channel_pid = os.getpid()
             return self._channel
+
+    def _scores(self, request: Any, reply: Any) -> Union[List[Score], RewardError]:
+        if poses_were_read(request, reply):
+            return [score_of(reward) for reward in reply.rewards]
+        return self._error(
+            grpc.StatusCode.UNIMPLEMENTED,
+            f"the reward service at {self.address} is older than this client and does not read its poses; "
+            "install the package that came with it",
+            False,
+        )
 
     def _score_group(self, request: Any, until: float) -> Any:
         """A ScoreGroupReply: by a call of its own where it is the only one, over the stream beside others."""

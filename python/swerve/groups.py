@@ -79,6 +79,16 @@ def score_of(reward: Any) -> Score:
     )
 
 
+def poses_were_read(request: Any, reply: Any) -> bool:
+    """False: the service is of before flat poses, passed them over, and says that there are none."""
+    unparsed = messages.enum_value("InvalidReason", "UNPARSED")
+    failed = messages.enum_value("ParseStatus", "FAILED")
+    return not any(
+        reward.invalid == unparsed and candidate.flat_poses and candidate.parse != failed
+        for candidate, reward in zip(request.candidates, reply.rewards)
+    )
+
+
 @dataclass(frozen=True)
 class Group:
     """What RewardClient.score takes, for score_groups."""

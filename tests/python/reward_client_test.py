@@ -274,6 +274,36 @@ class RetryTest(unittest.TestCase):
         self.assertLess(slept[2], 1)
 
 
+    def test_poses_that_an_older_service_passes_over_are_no_score_of_zero(self):
+        def handle(request, context):
+            reply = messages.ScoreGroupReply()
+            for _ in messages.ScoreGroupRequest.FromString(request).candidates:
+                reply.rewards.add(invalid=4)  # UNPARSED, as where `poses` alone is known
+            return reply.SerializeToString()
+
+        def handle_groups(request, context):
+            reply = messages.ScoreGroupsReply()
+            for group in messages.ScoreGroupsRequest.FromString(request).groups:
+                reply.answers.add().reply.ParseFromString(handle(group.SerializeToString(), context))
+            return reply.SerializeToString()
+
+        server = grpc.server(futures.ThreadPoolExecutor(1))
+        unary = grpc.unary_unary_rpc_method_handler
+        server.add_generic_rpc_handlers((
+            grpc.method_handlers_generic_handler("swerve.v1.RewardService", {"ScoreGroup": unary(handle)}),
+            grpc.method_handlers_generic_handler("swerve.v1.RewardBatchService", {"ScoreGroups": unary(handle_groups)})))
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        self.addCleanup(server.stop, None)
+        client = RewardClient(f"127.0.0.1:{port}", timeout=60)
+        plan = [(float(i), 0.0, 0.0) for i in range(8)]
+        with self.assertRaisesRegex(RequestError, "older than this client"):
+            client.score("a", [plan])
+        none, failed, passed_over = client.score_groups(
+            [swerve.Group("a", [[]]), swerve.Group("a", [Candidate(plan, parse="FAILED")]), swerve.Group("a", [[], plan])])
+        self.assertEqual([none[0].invalid, failed[0].invalid], ["UNPARSED", "UNPARSED"])
+        self.assertIsInstance(passed_over, RequestError)
+
     def test_groups_without_room_are_sent_again_alone(self):
         calls = []
 

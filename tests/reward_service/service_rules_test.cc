@@ -65,6 +65,9 @@ TEST_F(RewardServiceTest, ScoresByTheRulesOfV2) {
     }
   }
   EXPECT_EQ(lookups_, 2);  // once per edition
+  request.mutable_candidates(1)->add_flat_poses(1);
+  EXPECT_THAT(Call(request), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("candidates[1].flat_poses: 25 numbers")));
+  request.mutable_candidates(1)->mutable_flat_poses()->RemoveLast();
   request.set_pdm_rules(static_cast<v1::PdmRules>(9));
   EXPECT_THAT(Call(request), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("pdm_rules: 9")));
   scene_->clear_resolved_v2();

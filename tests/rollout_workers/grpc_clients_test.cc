@@ -22,7 +22,12 @@ class Rewards final : public v1::RewardService::Service {
                           v1::ScoreGroupReply* reply) override {
     if (++calls_ <= busy_) return ToGrpc(absl::ResourceExhaustedError("queue is full"));
     if (request->scene_id() == "unknown") return ToGrpc(absl::NotFoundError("no scene unknown"));
-    for (int i = 0; i < request->candidates_size(); ++i) reply->add_rewards()->set_traj(0.5);
+    for (const v1::ScoreCandidate& candidate : request->candidates()) {
+      v1::Reward* reward = reply->add_rewards();
+      reward->set_traj(0.5);
+      // As a service says it that knows `poses` alone.
+      if (request->scene_id() == "old" && candidate.poses().empty()) reward->set_invalid(v1::UNPARSED);
+    }
     return grpc::Status::OK;
   }
   void Busy(int calls) { busy_ = calls; }
@@ -75,6 +80,19 @@ TEST(GrpcClientsTest, FullQueuesAreTriedAgainAndBadRequestsAreNot) {
   EXPECT_EQ(service.calls(), 3);
   EXPECT_THAT(client->ScoreGroup(Request("unknown")), StatusIs(absl::StatusCode::kNotFound, HasSubstr("unknown")));
   EXPECT_EQ(service.calls(), 4);
+}
+
+TEST(GrpcClientsTest, PosesThatAnOlderServicePassesOverAreNoRewardOfZero) {
+  const RunDir run = NewRun("old");
+  Rewards service;
+  auto server = Serve(run, "reward", Serving<v1::RewardService>(&service));
+  auto client = MakeRewardClient(run, absl::Seconds(20), {});
+  v1::ScoreGroupRequest request = Request("old");
+  EXPECT_OK(client->ScoreGroup(request).status());  // there are none
+  request.mutable_candidates(0)->add_flat_poses(1);
+  EXPECT_THAT(client->ScoreGroup(request), StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("flat_poses")));
+  request.mutable_candidates(0)->set_parse(v1::FAILED);  // whose poses nobody reads
+  EXPECT_OK(client->ScoreGroup(request).status());
 }
 
 TEST(GrpcClientsTest, ARoleThatComesBackElsewhereIsFoundAgain) {

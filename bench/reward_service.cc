@@ -1,10 +1,10 @@
 // What the reward service costs over the library: candidates per second in groups of 16 (or --group), facts included.
-//   bench_reward_service --binary build/release/swerve [--stream | --batch N] [--against OTHER] [--rounds N] [--json FILE]
+//   bench_reward_service --binary build/release/swerve [--calls | --batch N] [--against OTHER] [--rounds N] [--json FILE]
 // Library: ScoreGroup on one thread that is bound to core 0. Service: the real `swerve reward` with one scoring thread,
 // the whole process (transport, parsing, metrics) bound to core 0 too, while this process asks from core 1, over gRPC on
-// loopback; scenes by id. A group a call or N a call, serialised before, or by --stream each group by itself through the
-// rollout workers' client, which writes and reads the messages meanwhile. Both score the same groups; the service's answers
-// are compared with the library's byte for byte first. Medians over rounds in turn, since the machine's speed drifts.
+// loopback; scenes by id. Each group goes by itself over a stream, through the rollout workers' client, which writes and reads the
+// messages meanwhile; by --calls or --batch a group or N a call, serialised before. Both score the same groups; the service's
+// answers are compared with the library's byte for byte first. Medians over rounds in turn, since the machine's speed drifts.
 // A virtual machine's host takes time from a core, more of it while both are busy, as with the service: `share` is by the
 // clock, `share_given` by the time that the core ran or could have.
 #include <sched.h>
@@ -53,7 +53,8 @@ struct Options {
   double seconds = 0.25;
   int rounds = 25, group = 16, batch = 1, in_flight = 64, channels = 2, text = 300;
   std::string rules = "v1";
-  bool stream = false;
+  bool calls = false;
+  bool stream() const { return !calls && batch == 1; }
 };
 
 [[noreturn]] void Fail(const std::string& why) {
@@ -159,7 +160,7 @@ class Service {
       arguments.SetInt("grpc.use_local_subchannel_pool", 1);
       const auto channel = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
       stubs_.push_back(std::make_unique<grpc::GenericStub>(channel));
-      if (o.stream) streams_.push_back(std::make_unique<RewardStream>(channel));
+      if (o.stream()) streams_.push_back(std::make_unique<RewardStream>(channel));
     }
   }
   ~Service() {
@@ -331,9 +332,9 @@ int Main(int argc, char** argv) {
   app.add_option("--seconds", o.seconds, "Of one measurement")->capture_default_str();
   app.add_option("--rounds", o.rounds, "Measurements; medians count")->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--group", o.group, "Candidates per group")->capture_default_str()->check(CLI::PositiveNumber);
-  app.add_option("--batch", o.batch, "Groups per call; more than one: ScoreGroups")->capture_default_str()->check(CLI::PositiveNumber);
-  app.add_flag("--stream", o.stream, "Over ScoreStream, with the rollout workers' client")->excludes("--batch");
-  app.add_option("--in-flight", o.in_flight, "Calls at once")->capture_default_str()->check(CLI::PositiveNumber);
+  app.add_flag("--calls", o.calls, "Each group by a call of its own, instead of over the stream that clients with many callers use");
+  app.add_option("--batch", o.batch, "Groups per call; more than one: by ScoreGroups")->capture_default_str()->check(CLI::PositiveNumber);
+  app.add_option("--in-flight", o.in_flight, "Groups at once, or calls")->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--channels", o.channels, "Connections")->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--text", o.text, "Characters of a response's reasoning")->capture_default_str();
   app.add_option("--rules", o.rules, "v1 or v2")->capture_default_str();
@@ -344,7 +345,7 @@ int Main(int argc, char** argv) {
   const Scenes scenes = LoadScenes();
   char name[] = "/tmp/swerve-bench-XXXXXX";
   const std::string root = mkdtemp(name);
-  ordered_json out = {{"group", o.group}, {"batch", o.batch}, {"stream", o.stream}, {"in_flight", o.in_flight}, {"channels", o.channels}, {"rules", o.rules}};
+  ordered_json out = {{"group", o.group}, {"batch", o.batch}, {"stream", o.stream()}, {"in_flight", o.in_flight}, {"channels", o.channels}, {"rules", o.rules}};
   out["light"] = Measure(scenes.light, o, root + "/light");
   out["heavy"] = Measure(scenes.heavy, o, root + "/heavy");
   std::filesystem::remove_all(root);

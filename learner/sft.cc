@@ -21,6 +21,7 @@
 #include "policy/cuda_library.h"
 #include "policy/model.h"
 #include "policy/prompt_input.h"
+#include "policy/torch_memory.h"
 
 namespace swerve {
 namespace {
@@ -196,6 +197,7 @@ absl::StatusOr<SftResult> TrainSft(const SftTrainOptions& options, const SftSour
     return absl::InvalidArgumentError("batch, micro-batch and threads must be at least 1");
   }
   try {
+    KeepTorchMemory();
     torch::set_num_threads(options.threads);
     SWERVE_ASSIGN_OR_RETURN(const torch::Device device, OpenDevice(options.device));
     SWERVE_ASSIGN_OR_RETURN(std::shared_ptr<Policy> policy, Policy::Load(options.model_dir, device));

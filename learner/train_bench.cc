@@ -17,6 +17,7 @@
 #include "policy/device_bench.h"
 #include "policy/machine_bounds.h"
 #include "policy/model.h"
+#include "policy/torch_memory.h"
 
 namespace swerve {
 namespace {
@@ -76,6 +77,7 @@ void Step(Policy& policy, const std::vector<Policy::Row>& rows, int micro_batch,
 
 absl::Status TrainBench(const TrainBenchOptions& o) {
   try {
+    KeepTorchMemory();
     at::set_num_threads(o.threads);
     SWERVE_ASSIGN_OR_RETURN(const torch::Device device, OpenDevice(o.device));
     const torch::ScalarType type = o.dtype == "bfloat16" ? torch::kBFloat16 : torch::kFloat32;

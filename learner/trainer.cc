@@ -16,6 +16,7 @@
 #include "learner/schedule.h"
 #include "policy/cuda_library.h"
 #include "policy/model.h"
+#include "policy/torch_memory.h"
 
 namespace swerve {
 namespace {
@@ -249,6 +250,7 @@ absl::StatusOr<Types> TypesOf(const v1::RunConfig& config) {
 
 absl::StatusOr<std::unique_ptr<Trainer>> CreateTrainer(const v1::RunConfig& config) {
   try {
+    KeepTorchMemory();
     torch::set_num_threads(std::max(1, config.learner().threads()));
     SWERVE_ASSIGN_OR_RETURN(const torch::Device device, OpenDevice(config.policy().device()));
     SWERVE_ASSIGN_OR_RETURN(const ObjectiveSettings objective, ObjectiveOf(config));

@@ -1,25 +1,28 @@
 #include "policy/torch_memory.h"
 
 #include <c10/core/CPUAllocator.h>
+#include <c10/util/Exception.h>
 #include <malloc.h>
 #include <sys/mman.h>
 
+#include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <limits>
-#include <new>
 
 namespace swerve {
 namespace {
 
 constexpr size_t kHuge = size_t{2} << 20, kLine = 64;
 constexpr size_t kLarge = kHuge / 2;
+constexpr size_t kMost = std::numeric_limits<ptrdiff_t>::max();
 
 class HugePagesAllocator final : public c10::Allocator {
  public:
   c10::DataPtr allocate(size_t n) override {
     if (n == 0) return {nullptr, nullptr, &std::free, c10::Device(c10::kCPU)};
-    void* const p = std::aligned_alloc(kLine, (n + kLine - 1) / kLine * kLine);
-    if (p == nullptr) throw std::bad_alloc();
+    void* const p = n > kMost ? nullptr : std::aligned_alloc(kLine, (n + kLine - 1) / kLine * kLine);
+    TORCH_CHECK(p != nullptr, "out of memory: ", n, " bytes for a tensor");  // as LibTorch's own, a c10::Error
     if (n >= kLarge) {
       // Up to whole pages: what else lies there may be on a huge one as well. A wish, that the system may refuse.
       const uintptr_t begin = reinterpret_cast<uintptr_t>(p) / kHuge * kHuge;

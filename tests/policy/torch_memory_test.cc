@@ -1,11 +1,13 @@
 #include "policy/torch_memory.h"
 
+#include <c10/core/CPUAllocator.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <torch/torch.h>
 
 #include <cstdint>
 #include <thread>
+#include <vector>
 
 namespace swerve {
 namespace {
@@ -45,6 +47,12 @@ TEST(TorchMemory, TensorsAreLibTorchsInEveryOtherWay) {
     EXPECT_TRUE(torch::equal(grown.narrow(0, 0, n), x)) << n;
   }
   EXPECT_EQ(earlier[-1].item<int64_t>(), (1 << 20) - 1);
+}
+
+TEST(TorchMemory, WhatCannotBeHadIsLibTorchsError) {
+  KeepTorchMemory();
+  EXPECT_THROW(torch::empty({int64_t{1} << 50}), c10::Error);
+  EXPECT_THROW(c10::GetCPUAllocator()->allocate(SIZE_MAX), c10::Error);
 }
 
 TEST(TorchMemory, ThreadsFreeWhatOthersTook) {

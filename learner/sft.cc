@@ -197,9 +197,9 @@ absl::StatusOr<SftResult> TrainSft(const SftTrainOptions& options, const SftSour
     return absl::InvalidArgumentError("batch, micro-batch and threads must be at least 1");
   }
   try {
-    KeepTorchMemory();
     torch::set_num_threads(options.threads);
     SWERVE_ASSIGN_OR_RETURN(const torch::Device device, OpenDevice(options.device));
+    if (device.is_cpu()) KeepTorchMemory();
     SWERVE_ASSIGN_OR_RETURN(std::shared_ptr<Policy> policy, Policy::Load(options.model_dir, device));
     if (policy->tokenizer() == nullptr) return absl::NotFoundError(options.model_dir + "/tokenizer.json is missing");
     if (options.lora_rank != 0) {

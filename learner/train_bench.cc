@@ -77,9 +77,9 @@ void Step(Policy& policy, const std::vector<Policy::Row>& rows, int micro_batch,
 
 absl::Status TrainBench(const TrainBenchOptions& o) {
   try {
-    KeepTorchMemory();
     at::set_num_threads(o.threads);
     SWERVE_ASSIGN_OR_RETURN(const torch::Device device, OpenDevice(o.device));
+    if (device.is_cpu()) KeepTorchMemory();
     const torch::ScalarType type = o.dtype == "bfloat16" ? torch::kBFloat16 : torch::kFloat32;
     SWERVE_ASSIGN_OR_RETURN(const std::shared_ptr<Policy> policy, Policy::Load(o.model, device, torch::kFloat32, type));
     policy->FreezeVision(true);

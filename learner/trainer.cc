@@ -250,9 +250,9 @@ absl::StatusOr<Types> TypesOf(const v1::RunConfig& config) {
 
 absl::StatusOr<std::unique_ptr<Trainer>> CreateTrainer(const v1::RunConfig& config) {
   try {
-    KeepTorchMemory();
     torch::set_num_threads(std::max(1, config.learner().threads()));
     SWERVE_ASSIGN_OR_RETURN(const torch::Device device, OpenDevice(config.policy().device()));
+    if (device.is_cpu()) KeepTorchMemory();
     SWERVE_ASSIGN_OR_RETURN(const ObjectiveSettings objective, ObjectiveOf(config));
     const v1::LearnerConfig& c = config.learner();
     SWERVE_ASSIGN_OR_RETURN(const Types types, TypesOf(config));

@@ -17,7 +17,7 @@ constexpr size_t kHuge = size_t{2} << 20, kLine = 64;
 constexpr size_t kLarge = kHuge / 2;
 constexpr size_t kMost = std::numeric_limits<ptrdiff_t>::max();
 
-// Not AllocateHuge's pieces, which begin on huge pages of their own: the demo's training took a third to a half more memory.
+// Not AllocateHuge's pieces, which begin on huge pages of their own: the demo's training took 1.3 to 1.6 times the memory.
 class HugePagesAllocator final : public c10::Allocator {
  public:
   c10::DataPtr allocate(size_t n) override {
